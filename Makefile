@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+#
+# "make help" lists the targets. The module's own build file is Kbuild.
+
+GO	?= go
+PREFIX	?= /usr/local
+KDIR	?= /lib/modules/$(shell uname -r)/build
+kernel	:= $(shell uname -r)
+version	:= $(shell cat VERSION)
+source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
+
+bin	:= build/bin
+nlvm	:= $(bin)/nlvm
+commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./vm-test/cmd/nlvm
+
+# These run inside the VM, against the module; all others run on the host.
+suites	:= ./vm-test/suites/...
+host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
+
+staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+export CGO_ENABLED := 0
+
+.DELETE_ON_ERROR:
+.PHONY: all module commands demo test test-host test-vm vm lint generate \
+	install uninstall clean help
+
+## make			the module for the running kernel, and the commands
+all: module commands
+
+module:
+	@test -e $(KDIR)/Makefile || { echo "make: no kernel headers in $(KDIR); try: sudo apt-get install linux-headers-$(kernel), or without the module: make commands" >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+## make commands		only the commands, in build/bin
+commands:
+	@mkdir -p $(bin)
+	$(GO) build -trimpath -o $(bin)/ $(commands)
+
+## make demo		see it work, in a virtual machine
+demo: commands
+	@tools/deps vm
+	$(nlvm) run --put share/demo.sh -- sh demo.sh
+
+## make test		all tests, on this machine and in the virtual machine
+test: test-host test-vm
+
+test-host: commands
+	@tools/deps vm
+	NLPEER_CI=1 $(GO) test $(host)
+
+test-vm: commands
+	@tools/deps vm
+	$(nlvm) test $(suites)
+
+## make vm			a shell in the virtual machine, the module loaded
+vm: commands
+	@tools/deps vm
+	$(nlvm) shell
+
+## make lint		style of everything, and are generated files current
+lint:
+	@tools/deps lint
+	tools/lint
+
+## make generate		write again what is made from spec/ and from the commands
+generate:
+	@tools/deps lint
+	tools/generate
+
+## make install		module source for dkms, commands, man pages, completion
+install: commands
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(source)
+	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	for c in nlecho nlsub nlctl; do \
+		$(bin)/$$c completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c || exit 1; done
+	install -m 644 -t $(source) Kbuild VERSION dkms.conf
+	cp -r kmod include $(source)
+	@echo "the module's source is in $(source); with dkms: dkms install nlpeer/$(version)"
+
+## make uninstall		take it all away again
+uninstall:
+	for c in nlecho nlsub nlctl nlvm; do \
+		rm -f $(DESTDIR)$(PREFIX)/bin/$$c $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c \
+			$(DESTDIR)$(PREFIX)/share/man/man1/$$c.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$c-*.1; done
+	rm -rf $(source)
+
+## make clean		remove what was built in the tree
+clean:
+	rm -rf build nlpeer.ko nlpeer.o nlpeer.mod nlpeer.mod.c nlpeer.mod.o Module.symvers modules.order
+	find . -name '*.o' -o -name '.*.cmd' | xargs rm -f
+
+help:
+	@sed -n 's/^## //p' Makefile

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The beacon: a timer on a fixed grid, and work that sends what a tick brings.
+ *
+ * The timer runs in interrupt context, where all it does is keep the grid, ask
+ * for listeners and wake the work; building and sending happens in process
+ * context, where the scheduler sees the cost and memory may be waited for. A
+ * tick that finds the one before still being sent is missed, so a slow machine
+ * sends fewer events and never a bunch of them.
+ */
+#include <linux/bitops.h>
+#include <linux/ktime.h>
+
+#include "nlpeer.h"
+
+#define BEACON_BUSY	0	/* bit in nlpeer_beacon.busy */
+
+static struct workqueue_struct *beacon_wq;
+
+static bool beacon_wanted(const struct nlpeer_net *nn,
+			  const struct nlpeer_beacon_config *config)
+{
+	unsigned long groups = config->groups;
+	unsigned int bit;
+
+	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
+		if (nlpeer_event_wanted(nn, bit + 1))
+			return true;
+
+	return config->genl && nlpeer_event_wanted(nn, NLPEER_GROUP_BEACON);
+}
+
+static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
+{
+	struct nlpeer_net *nn = container_of(timer, struct nlpeer_net,
+					     beacon.timer);
+	struct nlpeer_beacon *b = &nn->beacon;
+	struct nlpeer_beacon_config config;
+	unsigned long flags;
+	u64 due;
+
+	spin_lock_irqsave(&b->lock, flags);
+	config = b->config;
+	spin_unlock_irqrestore(&b->lock, flags);
+
+	/* The next point of the grid that lies ahead; more than one step if late. */
+	due = hrtimer_forward_now(timer, ms_to_ktime(config.interval));
+	if (due > 1)
+		atomic64_add(due - 1, &b->missed);
+
+	if (!beacon_wanted(nn, &config)) {
+		atomic64_inc(&b->ticks);
+		atomic64_inc(&b->idle);
+	} else if (test_and_set_bit_lock(BEACON_BUSY, &b->busy)) {
+		atomic64_inc(&b->missed);
+	} else {
+		atomic64_inc(&b->ticks);
+		queue_work(beacon_wq, &b->work);
+	}
+
+	return HRTIMER_RESTART;
+}
+
+static void beacon_send(struct work_struct *work)
+{
+	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
+					     beacon.work);
+	struct nlpeer_beacon_config config;
+	unsigned long groups;
+	unsigned int bit;
+
+	nlpeer_beacon_get(nn, &config);
+
+	groups = config.groups;
+	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
+		nlpeer_event_send(nn, bit + 1, NLPEER_KIND_BEACON, config.size);
+	if (config.genl)
+		nlpeer_event_send(nn, NLPEER_GROUP_BEACON, NLPEER_KIND_BEACON,
+				  config.size);
+
+	clear_bit_unlock(BEACON_BUSY, &nn->beacon.busy);
+}
+
+/* Caller holds b->control. */
+static void beacon_arm(struct nlpeer_beacon *b)
+{
+	lockdep_assert_held(&b->control);
+
+	if (b->up && b->config.interval)
+		hrtimer_start(&b->timer, ms_to_ktime(b->config.interval),
+			      HRTIMER_MODE_REL);
+}
+
+/**
+ * nlpeer_beacon_register - get what all beacons share
+ *
+ * Context: process, may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int nlpeer_beacon_register(void)
+{
+	beacon_wq = alloc_workqueue("nlpeer", WQ_UNBOUND, 0);
+	return beacon_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * nlpeer_beacon_unregister - give back what all beacons shared
+ *
+ * Context: process, may sleep. Every beacon has been stopped.
+ */
+void nlpeer_beacon_unregister(void)
+{
+	destroy_workqueue(beacon_wq);
+}
+
+/**
+ * nlpeer_beacon_init - make a beacon that stands still
+ * @nn: the namespace
+ * @config: its first settings
+ */
+void nlpeer_beacon_init(struct nlpeer_net *nn,
+			const struct nlpeer_beacon_config *config)
+{
+	struct nlpeer_beacon *b = &nn->beacon;
+
+	mutex_init(&b->control);
+	spin_lock_init(&b->lock);
+	b->config = *config;
+	hrtimer_setup(&b->timer, beacon_tick, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL);
+	INIT_WORK(&b->work, beacon_send);
+}
+
+/**
+ * nlpeer_beacon_start - let the beacon run, by the settings in force
+ * @nn: the namespace, with everything a tick needs
+ *
+ * Context: process, may sleep.
+ */
+void nlpeer_beacon_start(struct nlpeer_net *nn)
+{
+	struct nlpeer_beacon *b = &nn->beacon;
+
+	mutex_lock(&b->control);
+	b->up = true;
+	beacon_arm(b);
+	mutex_unlock(&b->control);
+}
+
+/**
+ * nlpeer_beacon_stop - no tick and no event after this returns
+ * @nn: the namespace
+ *
+ * Settings can still be changed; they have no effect any more.
+ *
+ * Context: process, may sleep.
+ */
+void nlpeer_beacon_stop(struct nlpeer_net *nn)
+{
+	struct nlpeer_beacon *b = &nn->beacon;
+
+	mutex_lock(&b->control);
+	b->up = false;
+	hrtimer_cancel(&b->timer);	/* first: it queues the work */
+	cancel_work_sync(&b->work);
+	mutex_unlock(&b->control);
+}
+
+/**
+ * nlpeer_beacon_get - read the settings in force
+ * @nn: the namespace
+ * @config: where to
+ *
+ * Context: process.
+ */
+void nlpeer_beacon_get(struct nlpeer_net *nn,
+		       struct nlpeer_beacon_config *config)
+{
+	struct nlpeer_beacon *b = &nn->beacon;
+
+	spin_lock_irq(&b->lock);
+	*config = b->config;
+	spin_unlock_irq(&b->lock);
+}
+
+/**
+ * nlpeer_beacon_set - change some settings at once
+ * @nn: the namespace
+ * @config: new values, checked
+ * @present: which to take, BIT(NLPEER_A_BEACON_...)
+ *
+ * The schedule goes on unless the interval changes.
+ *
+ * Context: process, may sleep.
+ */
+void nlpeer_beacon_set(struct nlpeer_net *nn,
+		       const struct nlpeer_beacon_config *config,
+		       unsigned long present)
+{
+	struct nlpeer_beacon *b = &nn->beacon;
+	struct nlpeer_beacon_config next;
+	bool rearm;
+
+	mutex_lock(&b->control);
+
+	next = b->config;	/* only written under b->control */
+	if (present & BIT(NLPEER_A_BEACON_INTERVAL))
+		next.interval = config->interval;
+	if (present & BIT(NLPEER_A_BEACON_GROUPS))
+		next.groups = config->groups;
+	if (present & BIT(NLPEER_A_BEACON_GENL))
+		next.genl = config->genl;
+	if (present & BIT(NLPEER_A_BEACON_SIZE))
+		next.size = config->size;
+
+	rearm = next.interval != b->config.interval;
+	if (rearm)
+		hrtimer_cancel(&b->timer);
+
+	spin_lock_irq(&b->lock);
+	b->config = next;
+	spin_unlock_irq(&b->lock);
+
+	if (rearm)
+		beacon_arm(b);
+
+	mutex_unlock(&b->control);
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause)
+/* Do not edit directly, auto-generated from: */
+/*	spec/nlpeer.yaml */
+/* YNL-GEN kernel source */
+/* To regenerate run: make generate */
+
+#include <net/netlink.h>
+#include <net/genetlink.h>
+
+#include "genl_gen.h"
+
+#include <uapi/linux/nlpeer.h>
+
+/* Integer value ranges */
+static const struct netlink_range_validation nlpeer_a_beacon_interval_range = {
+	.max	= NLPEER_INTERVAL_MAX,
+};
+
+/* NLPEER_CMD_ECHO - do */
+static const struct nla_policy nlpeer_echo_nl_policy[NLPEER_A_ECHO_PAYLOAD + 1] = {
+	[NLPEER_A_ECHO_PAYLOAD] = { .type = NLA_BINARY, .len = NLPEER_PAYLOAD_MAX, },
+};
+
+/* NLPEER_CMD_BEACON_SET - do */
+static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_SIZE + 1] = {
+	[NLPEER_A_BEACON_INTERVAL] = NLA_POLICY_FULL_RANGE(NLA_U32, &nlpeer_a_beacon_interval_range),
+	[NLPEER_A_BEACON_GROUPS] = { .type = NLA_U32, },
+	[NLPEER_A_BEACON_GENL] = NLA_POLICY_MAX(NLA_U32, 1),
+	[NLPEER_A_BEACON_SIZE] = NLA_POLICY_MAX(NLA_U32, NLPEER_DATA_MAX),
+};
+
+/* Ops table for nlpeer */
+static const struct genl_split_ops nlpeer_nl_ops[] = {
+	{
+		.cmd		= NLPEER_CMD_ECHO,
+		.doit		= nlpeer_nl_echo_doit,
+		.policy		= nlpeer_echo_nl_policy,
+		.maxattr	= NLPEER_A_ECHO_PAYLOAD,
+		.flags		= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= NLPEER_CMD_STATS_GET,
+		.doit	= nlpeer_nl_stats_get_doit,
+		.flags	= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= NLPEER_CMD_BEACON_GET,
+		.doit	= nlpeer_nl_beacon_get_doit,
+		.flags	= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NLPEER_CMD_BEACON_SET,
+		.doit		= nlpeer_nl_beacon_set_doit,
+		.policy		= nlpeer_beacon_set_nl_policy,
+		.maxattr	= NLPEER_A_BEACON_SIZE,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+};
+
+static const struct genl_multicast_group nlpeer_nl_mcgrps[] = {
+	[NLPEER_NLGRP_BEACON] = { "beacon", },
+};
+
+struct genl_family nlpeer_nl_family __ro_after_init = {
+	.name		= NLPEER_FAMILY_NAME,
+	.version	= NLPEER_FAMILY_VERSION,
+	.netnsok	= true,
+	.parallel_ops	= true,
+	.module		= THIS_MODULE,
+	.split_ops	= nlpeer_nl_ops,
+	.n_split_ops	= ARRAY_SIZE(nlpeer_nl_ops),
+	.mcgrps		= nlpeer_nl_mcgrps,
+	.n_mcgrps	= ARRAY_SIZE(nlpeer_nl_mcgrps),
+};
