@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+
+// Package vmtest is what the suites that run inside the VM share: the module
+// loaded and unloaded, sockets with nothing in between, users and namespaces.
+//
+// It calls the kernel directly and not through pkg/client, so that a suite
+// judges the module by bytes and errnos that the client had no hand in.
+package vmtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Main runs a suite, or one of its children (see AsUser), and is called from
+// TestMain. Outside the VM it fails when NLPEER_CI says that there must be one,
+// and otherwise says what is missing.
+func Main(m *testing.M) {
+	if child := os.Getenv(childEnv); child != "" {
+		os.Exit(runChild(child))
+	}
+	if os.Getenv("NLVM") == "" {
+		fmt.Fprintln(os.Stderr, "skipped: this suite runs inside the VM; try: nlvm test ./vm-test/suites/...")
+		if os.Getenv("NLPEER_CI") != "" {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Deadline is how long a test waits for what must happen. NLVM_SLOW multiplies
+// it on slow machines; a passing test never waits for it.
+func Deadline() time.Duration {
+	d := 20 * time.Second
+	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 0 {
+		d = time.Duration(f * float64(d))
+	}
+	return d
+}
+
+// Rand returns a random source. Its seed is in the log of a failing test.
+func Rand(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("random seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// Random returns n random bytes, of a source of their own.
+func Random(t testing.TB, n int) []byte {
+	t.Helper()
+	return Bytes(Rand(t), n)
+}
+
+// Bytes returns n bytes of a random source.
+func Bytes(r *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
