@@ -99,7 +99,11 @@ static void beacon_arm(struct nlpeer_beacon *b)
  */
 int nlpeer_beacon_register(void)
 {
-	beacon_wq = alloc_workqueue("nlpeer", WQ_UNBOUND, 0);
+	/*
+	 * One tick at a time, however many namespaces there are: anybody who
+	 * may make a user namespace may make many, each with a beacon to set.
+	 */
+	beacon_wq = alloc_workqueue("nlpeer", WQ_UNBOUND, 1);
 	return beacon_wq ? 0 : -ENOMEM;
 }
 

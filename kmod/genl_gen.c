@@ -18,7 +18,7 @@ static const struct netlink_range_validation nlpeer_a_beacon_interval_range = {
 
 /* NLPEER_CMD_ECHO - do */
 static const struct nla_policy nlpeer_echo_nl_policy[NLPEER_A_ECHO_PAYLOAD + 1] = {
-	[NLPEER_A_ECHO_PAYLOAD] = { .type = NLA_BINARY, .len = NLPEER_PAYLOAD_MAX, },
+	[NLPEER_A_ECHO_PAYLOAD] = NLA_POLICY_MAX_LEN(NLPEER_PAYLOAD_MAX),
 };
 
 /* NLPEER_CMD_BEACON_SET - do */

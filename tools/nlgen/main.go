@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+
+// Command nlgen renders the wire contract for Go and for people: it reads the
+// two netlink specifications of nlpeer, checks them, and writes the constants
+// of package wire and docs/protocol.md. The C side comes from the kernel's own
+// generator; tools/generate runs both.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// The files that nlgen reads, below the folder of the specifications, and
+// those that it writes, below the output folder.
+const (
+	genlFile = "nlpeer.yaml"
+	rawFile  = "netlink_test.yaml"
+
+	goFile  = "pkg/wire/spec_gen.go"
+	docFile = "docs/protocol.md"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: nlgen SPECDIR OUTDIR")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(specDir, outDir string) error {
+	files, err := generate(specDir)
+	if err != nil {
+		return err
+	}
+	for name, data := range files {
+		path := filepath.Join(outDir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// generate returns the content of each output file by its name.
+func generate(specDir string) (map[string][]byte, error) {
+	genl, genlErr := readSpec(filepath.Join(specDir, genlFile))
+	raw, rawErr := readSpec(filepath.Join(specDir, rawFile))
+	if err := errors.Join(genlErr, rawErr); err != nil {
+		return nil, err
+	}
+	if err := check(genl, raw); err != nil {
+		return nil, err
+	}
+	code, err := renderGo(genl, raw)
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{goFile: code, docFile: renderDoc(genl, raw)}, nil
+}
