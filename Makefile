@@ -17,8 +17,6 @@ commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./vm-test/cmd/nlvm
 suites	:= ./vm-test/suites/...
 host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 
-staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:

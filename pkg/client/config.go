@@ -1,0 +1,161 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"nlpeer/pkg/wire"
+)
+
+// A Carrier is a way to the peer.
+type Carrier int
+
+const (
+	// Raw is the peer's own protocol, NETLINK_TEST. It is the least that a
+	// message can carry: a header and bytes.
+	Raw Carrier = iota
+	// Generic is the generic netlink family nlpeer.
+	Generic
+)
+
+// String returns the name that the commands use, "raw" or "genl".
+func (c Carrier) String() string {
+	switch c {
+	case Raw:
+		return "raw"
+	case Generic:
+		return "genl"
+	}
+	return fmt.Sprintf("carrier %d", int(c))
+}
+
+// MarshalText returns the carrier's name. It fails for unknown carriers.
+func (c Carrier) MarshalText() ([]byte, error) {
+	if c != Raw && c != Generic {
+		return nil, fmt.Errorf("unknown %v", c)
+	}
+	return []byte(c.String()), nil
+}
+
+// UnmarshalText sets c from a name that String returns, so that a Carrier can
+// be a flag (flag.TextVar) or a field of a configuration file.
+func (c *Carrier) UnmarshalText(text []byte) error {
+	for _, known := range []Carrier{Raw, Generic} {
+		if string(text) == known.String() {
+			*c = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown carrier %q: must be %v or %v", text, Raw, Generic)
+}
+
+// A Config says how to reach the peer. The zero value is ready to use: the raw
+// protocol 31, a port ID that the kernel chooses, the namespace of the calling
+// thread, no time limit. None of it needs a privilege except where a field says
+// so.
+type Config struct {
+	// Carrier is the way to the peer.
+	Carrier Carrier
+
+	// Protocol is the number of the raw protocol, which is a parameter of the
+	// module; 0 means [wire.NetlinkTest]. It is for [Raw] only.
+	Protocol int
+
+	// PortID is the socket's address, nl_pid in bind(2). 0 lets the kernel
+	// choose, which is the process ID if that is free. A number in use on the
+	// same protocol and namespace fails with EADDRINUSE.
+	PortID uint32
+
+	// Groups are the multicast groups to join, nl_groups in bind(2): bit n-1
+	// stands for group n. 0 means group 1, the beacon's. It is for [Subscribe]
+	// on [Raw] only.
+	Groups uint32
+
+	// GroupNames are the multicast groups to join by name. None means
+	// [wire.McgrpBeacon]. It is for [Subscribe] on [Generic] only.
+	GroupNames []string
+
+	// NetNS is an open file descriptor of a network namespace, such as
+	// /run/netns/NAME, in which the socket is made; 0 means the namespace of
+	// the calling thread. It is used during Dial or Subscribe and may be closed
+	// afterwards. Needs CAP_SYS_ADMIN in that namespace's user namespace and
+	// in the caller's (setns(2)).
+	NetNS int
+
+	// ReceiveBuffer is the size of the kernel's receive buffer in bytes, 0 the
+	// system's default. Without CAP_NET_ADMIN the kernel cuts it off at
+	// net.core.rmem_max; see SO_RCVBUF and SO_RCVBUFFORCE in socket(7).
+	ReceiveBuffer int
+
+	// AllNSID lets a subscription hear the events of all network namespaces
+	// that have an ID in its own (NETLINK_LISTEN_ALL_NSID in netlink(7)). It is
+	// for [Subscribe] only. Needs CAP_NET_BROADCAST in the namespace's user
+	// namespace.
+	AllNSID bool
+
+	// Acknowledge asks for an acknowledgment of each request, also of those
+	// that are answered anyway, and waits for both. It is for [Dial] only.
+	Acknowledge bool
+
+	// Timeout limits each call whose context has no deadline; 0 means no limit.
+	// It does not limit how long a subscription waits for an event.
+	Timeout time.Duration
+}
+
+// maxProtocol is the greatest netlink protocol number (MAX_LINKS - 1 in
+// linux/netlink.h).
+const maxProtocol = 31
+
+// check refuses what can not be meant. The errors name the field.
+func (cfg *Config) check(subscribe bool) error {
+	switch {
+	case cfg.Carrier != Raw && cfg.Carrier != Generic:
+		return configError(fmt.Sprintf("Config.Carrier: unknown %v", cfg.Carrier))
+	case cfg.Protocol < 0 || cfg.Protocol > maxProtocol:
+		return configError(fmt.Sprintf("Config.Protocol is %d, must be 0 to %d", cfg.Protocol, maxProtocol))
+	case cfg.Protocol != 0 && cfg.Carrier != Raw:
+		return configError("Config.Protocol is for the raw carrier; generic netlink has a protocol of its own")
+	case cfg.NetNS < 0:
+		return configError(fmt.Sprintf("Config.NetNS is %d, not a file descriptor", cfg.NetNS))
+	case cfg.ReceiveBuffer < 0:
+		return configError(fmt.Sprintf("Config.ReceiveBuffer is %d bytes", cfg.ReceiveBuffer))
+	case cfg.Timeout < 0:
+		return configError(fmt.Sprintf("Config.Timeout is %v", cfg.Timeout))
+	}
+
+	if !subscribe {
+		switch {
+		case cfg.Groups != 0 || len(cfg.GroupNames) != 0:
+			return configError("a Conn joins no groups: use Subscribe for Config.Groups and Config.GroupNames")
+		case cfg.AllNSID:
+			return configError("a Conn receives no events: use Subscribe for Config.AllNSID")
+		}
+		return nil
+	}
+	switch {
+	case cfg.Groups != 0 && cfg.Carrier != Raw:
+		return configError("Config.Groups is for the raw carrier; generic netlink has Config.GroupNames")
+	case len(cfg.GroupNames) != 0 && cfg.Carrier != Generic:
+		return configError("Config.GroupNames is for generic netlink; the raw carrier has Config.Groups")
+	case cfg.Acknowledge:
+		return configError("a Subscription sends no requests: use Dial for Config.Acknowledge")
+	}
+	return nil
+}
+
+// A target is whom a socket talks to.
+type target struct {
+	protocol int
+	family   string // on generic netlink, else empty
+	port     uint32 // 0 is the kernel
+}
+
+func (cfg *Config) target() target {
+	switch {
+	case cfg.Carrier == Generic:
+		return target{protocol: wire.NetlinkGeneric, family: wire.FamilyName}
+	case cfg.Protocol == 0:
+		return target{protocol: wire.NetlinkTest}
+	}
+	return target{protocol: cfg.Protocol}
+}

@@ -1,0 +1,260 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/wire"
+)
+
+// receiveSize is the length of a Conn's receive buffer in bytes: the largest
+// payload, and room for whatever a kernel may put around it.
+const receiveSize = wire.PayloadMax + 64<<10
+
+// A Conn asks the peer. [Dial] makes one.
+//
+// It is safe for concurrent use. Calls wait for each other; see the package's
+// documentation.
+type Conn struct {
+	*socket
+	cfg Config
+
+	// All that follows belongs to the holder of the lock.
+
+	seq uint32
+	req []byte // the request, built anew for each call
+	buf []byte // the datagram received last
+	// rest is what of buf is not looked at yet.
+	rest []byte
+	raw  bool // what is expected is small, see rawLimit
+
+	// What receive leaves.
+	n     int
+	errno syscall.Errno
+
+	stale, foreign, overruns atomic.Uint64
+
+	// side is the generic netlink Conn of a raw one, made when first needed.
+	sideMu sync.Mutex
+	side   *Conn
+}
+
+// Counters tell what a Conn has had to deal with since Dial.
+type Counters struct {
+	// Stale is the number of messages dropped because they answered an earlier
+	// call, one that was cancelled or failed before its answer came.
+	Stale uint64
+	// Foreign is the number of messages dropped because they were not meant for
+	// this Conn or did not come from the kernel.
+	Foreign uint64
+	// Overruns is how often the kernel found the receive buffer full.
+	Overruns uint64
+}
+
+// Dial opens a connection to the peer. ctx limits the call, not the Conn.
+//
+// It fails with [ErrNotLoaded] if the kernel does not know the peer, EINVAL if
+// cfg makes no sense, EADDRINUSE if cfg.PortID is in use, and
+// [os.ErrPermission] if cfg asks for what the caller may not have.
+func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	c, err := dial(ctx, cfg, cfg.target())
+	if err != nil {
+		return nil, opError("dial", err)
+	}
+	return c, nil
+}
+
+func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
+	if err := cfg.check(false); err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, &cfg, to)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(s, cfg, receiveSize)
+
+	// What came in before the socket was connected may be from anybody.
+	for {
+		_, errno := recv(c.fd, c.buf, true)
+		switch errno {
+		case 0:
+			c.foreign.Add(1)
+		case unix.ENOBUFS:
+			c.overruns.Add(1)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return c, nil
+		default:
+			_ = c.nl.Close()
+			return nil, os.NewSyscallError("recvfrom", errno)
+		}
+	}
+}
+
+// newConn makes a Conn of a connected socket.
+func newConn(s *socket, cfg Config, size int) *Conn {
+	c := &Conn{
+		socket: s,
+		cfg:    cfg,
+		// Sequence numbers begin anywhere, so that nobody can guess them and an
+		// answer to an earlier socket with our port ID is not taken for ours.
+		seq: rand.Uint32(),
+		buf: make([]byte, size),
+	}
+	c.receive = func(uintptr) bool {
+		c.n, c.errno = recv(c.fd, c.buf, c.raw)
+		return c.errno != unix.EAGAIN
+	}
+	return c
+}
+
+// PortID returns the address of the Conn's socket, nl_pid in netlink(7).
+func (c *Conn) PortID() uint32 { return c.port }
+
+// Carrier returns the way to the peer that the Conn uses.
+func (c *Conn) Carrier() Carrier { return c.cfg.Carrier }
+
+// Counters returns what has happened so far. Those of the generic netlink
+// socket that a raw Conn uses for settings and statistics are included.
+func (c *Conn) Counters() Counters {
+	n := Counters{
+		Stale:    c.stale.Load(),
+		Foreign:  c.foreign.Load(),
+		Overruns: c.overruns.Load(),
+	}
+	c.sideMu.Lock()
+	defer c.sideMu.Unlock()
+	if c.side != nil {
+		m := c.side.Counters()
+		n.Stale += m.Stale
+		n.Foreign += m.Foreign
+		n.Overruns += m.Overruns
+	}
+	return n
+}
+
+// Close closes the Conn. Calls that are waiting return at once. All calls after
+// the first, and all that were waiting, fail with [net.ErrClosed].
+func (c *Conn) Close() error {
+	err := c.close()
+
+	c.sideMu.Lock()
+	defer c.sideMu.Unlock()
+	if c.side != nil {
+		_ = c.side.Close()
+		c.side = nil
+	}
+	return opError("close", err)
+}
+
+// begin starts an exchange: it takes the lock and drops what the last one left
+// behind. The caller releases the lock if it succeeds.
+func (c *Conn) begin(lim *limit) error {
+	if err := lim.ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.lock.acquire(lim); err != nil {
+		return err
+	}
+	if c.closed.Load() {
+		c.lock.release()
+		return closedError{}
+	}
+	for len(c.rest) > 0 {
+		_, rest, _ := wire.NextMessage(c.rest)
+		c.rest = rest
+		c.stale.Add(1)
+	}
+	c.seq++
+	return nil
+}
+
+// next returns the next message that answers the request in progress, a view
+// that is valid until the next call. It drops and counts all others.
+func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
+	overrun := false
+	for {
+		for len(c.rest) > 0 {
+			m, rest, err := wire.NextMessage(c.rest)
+			c.rest = rest
+			if err != nil {
+				return wire.Message{}, err
+			}
+			if c.ours(m.Header) {
+				return m, nil
+			}
+		}
+
+		c.n, c.errno = recv(c.fd, c.buf, c.raw)
+		if c.errno == unix.EAGAIN {
+			if overrun {
+				return wire.Message{}, &OverrunError{Op: op, Count: c.overruns.Load()}
+			}
+			if err := c.wait(lim); err != nil {
+				return wire.Message{}, err
+			}
+		}
+
+		switch c.errno {
+		case 0:
+			if c.n > len(c.buf) {
+				h, err := wire.ParseHeader(c.buf)
+				if err != nil || c.ours(h) {
+					return wire.Message{}, ErrTruncated
+				}
+				continue
+			}
+			c.rest = c.buf[:c.n]
+		case unix.ENOBUFS:
+			// What was queued before the overrun is still there, and the answer
+			// may be in it.
+			c.overruns.Add(1)
+			overrun = true
+		case unix.EINTR:
+		default:
+			return wire.Message{}, os.NewSyscallError("recvfrom", c.errno)
+		}
+	}
+}
+
+// ours tells whether a message answers the request in progress, and counts it
+// if not.
+func (c *Conn) ours(h wire.Header) bool {
+	switch {
+	case h.PortID != c.port:
+		c.foreign.Add(1)
+	case h.Seq != c.seq:
+		c.stale.Add(1)
+	default:
+		return true
+	}
+	return false
+}
+
+// unexpected is an answer that is no answer.
+func unexpected(m wire.Message) error {
+	return fmt.Errorf("answer has message type %d: %w", m.Type, syscall.EBADMSG)
+}
+
+// ack returns the error that an acknowledgment reports.
+func (c *Conn) ack(op string, m wire.Message) error {
+	a, err := wire.ParseAck(m)
+	if err != nil && a.Errno == 0 {
+		return err
+	}
+	// A family that was there at Dial is gone if its number is unknown; the
+	// handlers of a family always add a text (genl_rcv_msg in
+	// net/netlink/genetlink.c).
+	if a.Errno == syscall.ENOENT && c.cfg.Carrier == Generic && a.ExtAck.Empty() {
+		return &notLoadedError{fmt.Sprintf("generic netlink family %q is gone", c.family.Name), a.Errno}
+	}
+	return ackError(op, &a)
+}

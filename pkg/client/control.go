@@ -1,0 +1,399 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/wire"
+)
+
+// A Beacon is the settings of a namespace's beacon.
+type Beacon struct {
+	// Interval is the time between two ticks, whole milliseconds up to
+	// [wire.IntervalMax] of them; 0 if the beacon is off.
+	Interval time.Duration
+	// Groups are the groups of the raw protocol that hear it: bit n-1 stands
+	// for group n.
+	Groups uint32
+	// Generic says that the generic netlink group [wire.McgrpBeacon] hears it.
+	Generic bool
+	// Size is the length of each event's data, 0 to [wire.DataMax] bytes.
+	Size int
+}
+
+// A BeaconChange is what to change about a beacon. Fields that are nil stay as
+// they are:
+//
+//	conn.SetBeacon(ctx, client.BeaconChange{Interval: new(100 * time.Millisecond)})
+type BeaconChange struct {
+	// Interval is as in [Beacon]. A new one starts a new schedule.
+	Interval *time.Duration
+	// Groups is as in [Beacon].
+	Groups *uint32
+	// Generic is as in [Beacon].
+	Generic *bool
+	// Size is as in [Beacon].
+	Size *int
+}
+
+// Stats are the statistics of a namespace since it came to be.
+type Stats struct {
+	// Carriers has one entry for each carrier, in the order of their numbers.
+	Carriers []CarrierStats
+	// Beacon is about the beacon.
+	Beacon BeaconStats
+}
+
+// CarrierStats tell what one carrier did.
+type CarrierStats struct {
+	// Carrier is which.
+	Carrier wire.Carrier
+	// Requests is the number of requests that reached a handler of the peer.
+	Requests uint64
+	// Replies is the number of replies handed to the asker. Acknowledgments do
+	// not count.
+	Replies uint64
+	// Errors is the number of requests that failed in a handler. Those that the
+	// netlink core refused before do not count.
+	Errors uint64
+	// RxBytes and TxBytes are the bytes of the requests and of the replies,
+	// message headers included.
+	RxBytes, TxBytes uint64
+	// Events is the number of events sent to a group that had a listener.
+	Events uint64
+	// EventErrors is the number of events lost for lack of memory.
+	EventErrors uint64
+}
+
+// BeaconStats tell what the beacon did.
+type BeaconStats struct {
+	// Ticks is the number of ticks that came due while the beacon kept up.
+	Ticks uint64
+	// Idle is the number of ticks among them that found no listener.
+	Idle uint64
+	// Missed is the number of ticks skipped because the machine was behind.
+	Missed uint64
+}
+
+// Beacon returns the settings of the namespace's beacon. It needs no privilege.
+//
+// On a raw Conn it uses a generic netlink socket in the same namespace.
+func (c *Conn) Beacon(ctx context.Context) (Beacon, error) {
+	var b Beacon
+	err := c.call(ctx, "beacon-get", wire.CmdBeaconGet, nil, func(attrs []byte) (err error) {
+		b, err = parseBeacon(attrs)
+		return err
+	})
+	if err != nil {
+		return Beacon{}, err
+	}
+	return b, nil
+}
+
+// SetBeacon changes the settings of the namespace's beacon that change names,
+// all or none. It needs CAP_NET_ADMIN in the user namespace that owns the
+// network namespace; without it fails with [os.ErrPermission] (EPERM).
+//
+// A value that the protocol can not express, such as a part of a millisecond,
+// fails with EINVAL before anything is sent. One out of range is refused by
+// the kernel with ERANGE.
+//
+// On a raw Conn it uses a generic netlink socket in the same namespace.
+func (c *Conn) SetBeacon(ctx context.Context, change BeaconChange) error {
+	attrs, err := change.append(nil)
+	if err != nil {
+		return opError("beacon-set", err)
+	}
+	return c.call(ctx, "beacon-set", wire.CmdBeaconSet, attrs, nil)
+}
+
+// Stats returns the statistics of the namespace. It needs no privilege.
+//
+// On a raw Conn it uses a generic netlink socket in the same namespace.
+func (c *Conn) Stats(ctx context.Context) (Stats, error) {
+	var s Stats
+	err := c.call(ctx, "stats-get", wire.CmdStatsGet, nil, func(attrs []byte) (err error) {
+		s, err = parseStats(attrs)
+		return err
+	})
+	if err != nil {
+		return Stats{}, err
+	}
+	return s, nil
+}
+
+// call makes a request of the generic netlink family, and passes the attributes
+// of the answer to parse, a view. A nil parse means that nothing but an
+// acknowledgment is expected.
+func (c *Conn) call(ctx context.Context, op string, cmd uint8, attrs []byte, parse func([]byte) error) error {
+	g := c
+	if c.cfg.Carrier != Generic {
+		var err error
+		if g, err = c.generic(ctx); err != nil {
+			return opError(op, err)
+		}
+	}
+
+	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	if err := g.begin(&lim); err != nil {
+		return opError(op, err)
+	}
+	defer g.lock.release()
+	return opError(op, g.exchange(&lim, op, cmd, attrs, parse))
+}
+
+// exchange sends one request and receives all of its answer. The lock is held.
+func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse func([]byte) error) error {
+	h := wire.Header{Type: c.family.ID, Flags: wire.FlagRequest, Seq: c.seq}
+	answered := parse == nil
+	acked := !answered && !c.cfg.Acknowledge
+	if !acked {
+		h.Flags |= wire.FlagAck
+	}
+	c.req = wire.BeginMessage(c.req[:0], h)
+	c.req = wire.AppendGenlHeader(c.req, wire.GenlHeader{Command: cmd, Version: wire.FamilyVersion})
+	c.req = append(c.req, attrs...)
+	c.req = wire.EndMessage(c.req, 0)
+
+	c.raw = false
+	if err := c.send(c.req); err != nil {
+		return err
+	}
+
+	for !answered || !acked {
+		m, err := c.next(op, lim)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Type == wire.MsgError:
+			if err := c.ack(op, m); err != nil {
+				return err
+			}
+			acked = true
+		case m.Type != h.Type || answered:
+			return unexpected(m)
+		default:
+			g, attrs, err := wire.ParseGenl(m.Body)
+			if err != nil {
+				return err
+			}
+			if g.Command != cmd {
+				return fmt.Errorf("answer has command %d: %w", g.Command, syscall.EBADMSG)
+			}
+			if err := parse(attrs); err != nil {
+				return err
+			}
+			answered = true
+		}
+	}
+	return nil
+}
+
+// generic returns the generic netlink Conn in the namespace of a raw one.
+func (c *Conn) generic(ctx context.Context) (*Conn, error) {
+	c.sideMu.Lock()
+	defer c.sideMu.Unlock()
+	if c.closed.Load() {
+		return nil, closedError{}
+	}
+	if c.side != nil {
+		return c.side, nil
+	}
+
+	var g *Conn
+	err := c.sibling(ctx, func(netns int) (s *socket, err error) {
+		cfg := Config{
+			Carrier:       Generic,
+			NetNS:         netns,
+			ReceiveBuffer: c.cfg.ReceiveBuffer,
+			Acknowledge:   c.cfg.Acknowledge,
+		}
+		g, err = dial(ctx, cfg, cfg.target())
+		if err != nil {
+			return nil, err
+		}
+		return g.socket, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.side = g
+	return g, nil
+}
+
+// sibling opens another socket in the namespace of c. Where c was dialled the
+// plain way, that is most likely the namespace of the calling thread, but a
+// thread may have moved on since. The socket is asked, not the Config: the
+// NetNS there may be closed by now.
+func (c *Conn) sibling(ctx context.Context, open func(netns int) (*socket, error)) error {
+	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	if err := c.lock.acquire(&lim); err != nil {
+		return err
+	}
+	defer c.lock.release()
+	if c.closed.Load() {
+		return closedError{}
+	}
+
+	if c.cfg.NetNS == 0 {
+		// Needs no privilege, but Linux 5.14; before that, believe it.
+		s, err := open(0)
+		if err != nil {
+			return err
+		}
+		ours, err := unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		if err != nil {
+			return nil
+		}
+		if theirs, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && theirs == ours {
+			return nil
+		}
+		_ = s.close()
+	}
+
+	// Needs CAP_NET_ADMIN in the namespace.
+	ns, err := unix.IoctlRetInt(c.fd, unix.SIOCGSKNS)
+	if err != nil {
+		return os.NewSyscallError("ioctl SIOCGSKNS", err)
+	}
+	defer unix.Close(ns)
+	_, err = open(ns)
+	return err
+}
+
+func (b *BeaconChange) append(attrs []byte) ([]byte, error) {
+	if b.Interval != nil {
+		d := *b.Interval
+		ms := d / time.Millisecond
+		if ms*time.Millisecond != d || ms < 0 || ms > math.MaxUint32 {
+			return nil, configError(fmt.Sprintf("interval %v is not a whole number of milliseconds from 0 to %d", d, wire.IntervalMax))
+		}
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconInterval, uint32(ms))
+	}
+	if b.Groups != nil {
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconGroups, *b.Groups)
+	}
+	if b.Generic != nil {
+		var v uint32
+		if *b.Generic {
+			v = 1
+		}
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconGenl, v)
+	}
+	if b.Size != nil {
+		if *b.Size < 0 || int64(*b.Size) > math.MaxUint32 {
+			return nil, configError(fmt.Sprintf("size %d is not 0 to %d", *b.Size, wire.DataMax))
+		}
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconSize, uint32(*b.Size))
+	}
+	return attrs, nil
+}
+
+func parseBeacon(attrs []byte) (Beacon, error) {
+	var b Beacon
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return Beacon{}, err
+		}
+		var v uint32
+		switch a.Type {
+		case wire.AttrBeaconInterval:
+			v, err = a.Uint32()
+			b.Interval = time.Duration(v) * time.Millisecond
+		case wire.AttrBeaconGroups:
+			b.Groups, err = a.Uint32()
+		case wire.AttrBeaconGenl:
+			v, err = a.Uint32()
+			b.Generic = v != 0
+		case wire.AttrBeaconSize:
+			v, err = a.Uint32()
+			b.Size = int(v)
+		}
+		if err != nil {
+			return Beacon{}, err
+		}
+	}
+	return b, nil
+}
+
+func parseStats(attrs []byte) (Stats, error) {
+	var s Stats
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return Stats{}, err
+		}
+		switch a.Type {
+		case wire.AttrStatsCarrier:
+			var c CarrierStats
+			c, err = parseCarrierStats(a.Data)
+			s.Carriers = append(s.Carriers, c)
+		case wire.AttrStatsBeacon:
+			s.Beacon, err = parseBeaconStats(a.Data)
+		}
+		if err != nil {
+			return Stats{}, err
+		}
+	}
+	return s, nil
+}
+
+func parseCarrierStats(attrs []byte) (CarrierStats, error) {
+	var s CarrierStats
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return CarrierStats{}, err
+		}
+		switch a.Type {
+		case wire.AttrCarrierStatsCarrier:
+			var v uint32
+			v, err = a.Uint32()
+			s.Carrier = wire.Carrier(v)
+		case wire.AttrCarrierStatsRequests:
+			s.Requests, err = a.Uint64()
+		case wire.AttrCarrierStatsReplies:
+			s.Replies, err = a.Uint64()
+		case wire.AttrCarrierStatsErrors:
+			s.Errors, err = a.Uint64()
+		case wire.AttrCarrierStatsRxBytes:
+			s.RxBytes, err = a.Uint64()
+		case wire.AttrCarrierStatsTxBytes:
+			s.TxBytes, err = a.Uint64()
+		case wire.AttrCarrierStatsEvents:
+			s.Events, err = a.Uint64()
+		case wire.AttrCarrierStatsEventErrors:
+			s.EventErrors, err = a.Uint64()
+		}
+		if err != nil {
+			return CarrierStats{}, err
+		}
+	}
+	return s, nil
+}
+
+func parseBeaconStats(attrs []byte) (BeaconStats, error) {
+	var s BeaconStats
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return BeaconStats{}, err
+		}
+		switch a.Type {
+		case wire.AttrBeaconStatsTicks:
+			s.Ticks, err = a.Uint64()
+		case wire.AttrBeaconStatsIdle:
+			s.Idle, err = a.Uint64()
+		case wire.AttrBeaconStatsMissed:
+			s.Missed, err = a.Uint64()
+		}
+		if err != nil {
+			return BeaconStats{}, err
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,49 @@
+// Package client talks to nlpeer, the netlink peer in the Linux kernel.
+//
+// A [Conn] asks: it sends a request and waits for the answer to it. A
+// [Subscription] listens: it receives the events of multicast groups. Each has
+// a socket of its own, because answers and events that share one receive
+// buffer push each other out, and a burst of events would then cost an answer.
+//
+// # Carriers
+//
+// The peer is reached by its raw protocol, NETLINK_TEST, and by its generic
+// netlink family, nlpeer; [Config] chooses. Echo and events are the same on
+// both. Settings and statistics exist on generic netlink only; a Conn on the
+// raw protocol opens a second socket for them when they are first asked for.
+//
+// # Contexts
+//
+// Each call that may wait takes a context and returns soon after it is done. A
+// request that was already sent is not taken back by that: the kernel has
+// carried it out. Its late answer is dropped, and counted in [Counters].
+//
+// # Concurrency
+//
+// All methods of Conn and Subscription may be called from several goroutines
+// at once. The calls on one Conn wait for each other, as a request and its
+// answer are one exchange; who needs more at a time dials more Conns. The
+// events of one Subscription are ranged over by one goroutine at a time.
+// Close may be called at any time and makes every waiting call return.
+//
+// # Errors
+//
+// Calls return a [*OpError] with the errno and all that the kernel had to say
+// about it. An overrun is a [*OverrunError]; it ends neither a Conn nor a
+// Subscription. Without the module, Dial and Subscribe fail with
+// [ErrNotLoaded]. Use errors.Is with [syscall.Errno] values, [os.ErrPermission],
+// [os.ErrNotExist], [os.ErrDeadlineExceeded], [net.ErrClosed] and
+// [os.ErrClosed], and the errors of package context.
+//
+// # Speed
+//
+// An echo makes two system calls and no heap allocation: the kernel has queued
+// the answer by the time the request has been sent. The same goes for an event
+// that is already there, which takes one system call. Only a call that really
+// has to wait goes through the runtime's network poller.
+//
+// # Other listeners
+//
+// nlmon devices see generic netlink; they do not see NETLINK_TEST (net/netlink/
+// af_netlink.c, netlink_filter_tap).
+package client

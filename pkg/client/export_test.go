@@ -1,0 +1,167 @@
+package client
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/wire"
+)
+
+// Tests without the module use the real sockets of other protocols: a user
+// socket in the place of the kernel on NETLINK_USERSOCK, or the subsystems that
+// every kernel has.
+
+// DialUser returns a Conn whose peer is a socket of a process, on
+// NETLINK_USERSOCK, framed as cfg.Carrier says. With port 0 the peer is the
+// Conn itself: what it sends is its answer, and is there when send returns, as
+// it is with the kernel. size is the length of the receive buffer, 0 the usual.
+func DialUser(ctx context.Context, cfg Config, port uint32, size int) (*Conn, error) {
+	c, err := dial(ctx, cfg, target{protocol: unix.NETLINK_USERSOCK, port: port})
+	if err != nil {
+		return nil, err
+	}
+	if size != 0 {
+		c.buf = c.buf[:size]
+	}
+	c.family.ID, c.family.Name = UserFamily, "user"
+	if port == 0 {
+		if err := unix.Connect(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: c.port}); err != nil {
+			return nil, os.NewSyscallError("connect", err)
+		}
+		c.port = 0 // what the header of a request says
+	}
+	return c, nil
+}
+
+// UserFamily is the number of the family that DialUser and SubscribeUser speak
+// on Generic.
+const UserFamily = 0x77
+
+// DialFamily returns a Conn to another generic netlink family.
+func DialFamily(ctx context.Context, cfg Config, name string) (*Conn, error) {
+	cfg.Carrier = Generic
+	return dial(ctx, cfg, target{protocol: unix.NETLINK_GENERIC, family: name})
+}
+
+// DialProtocol returns a raw Conn to another protocol of the kernel.
+func DialProtocol(ctx context.Context, cfg Config, protocol int) (*Conn, error) {
+	return dial(ctx, cfg, target{protocol: protocol})
+}
+
+// SubscribeUser returns a Subscription to what the socket with the given port
+// ID multicasts on NETLINK_USERSOCK.
+func SubscribeUser(ctx context.Context, cfg Config, port uint32, size int) (*Subscription, error) {
+	carrier := cfg.Carrier
+	cfg.Carrier = Raw
+	s, err := subscribe(ctx, cfg, target{protocol: unix.NETLINK_USERSOCK, port: port})
+	if err != nil {
+		return nil, err
+	}
+	if size != 0 {
+		s.buf = s.buf[:size]
+	}
+	s.cfg.Carrier = carrier
+	s.family.ID = UserFamily
+	return s, nil
+}
+
+// SubscribeProtocol returns a Subscription to another protocol of the kernel.
+func SubscribeProtocol(ctx context.Context, cfg Config, protocol int) (*Subscription, error) {
+	return subscribe(ctx, cfg, target{protocol: protocol})
+}
+
+// SubscribeFamily returns a Subscription to another generic netlink family.
+func SubscribeFamily(ctx context.Context, cfg Config, name string) (*Subscription, error) {
+	cfg.Carrier = Generic
+	return subscribe(ctx, cfg, target{protocol: unix.NETLINK_GENERIC, family: name})
+}
+
+// Fill receives one datagram and returns its length and the ID of its
+// namespace.
+func (s *Subscription) Fill(ctx context.Context) (n int, nsid int32, err error) {
+	defer s.arm(ctx)()
+	s.rest = nil
+	_, err = s.fill(ctx)
+	return len(s.rest), s.nsid, err
+}
+
+// Request sends a message of any type and returns copies of all that answers
+// it, up to the acknowledgment that flags ask for, or up to one answer.
+func (c *Conn) Request(ctx context.Context, typ, flags uint16, body []byte) ([]wire.Message, error) {
+	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	if err := c.begin(&lim); err != nil {
+		return nil, opError("request", err)
+	}
+	defer c.lock.release()
+	c.req = wire.AppendMessage(c.req[:0], wire.Header{Type: typ, Flags: flags, Seq: c.seq}, body)
+	if err := c.send(c.req); err != nil {
+		return nil, opError("request", err)
+	}
+	var answers []wire.Message
+	for {
+		m, err := c.next("request", &lim)
+		if err != nil {
+			return answers, opError("request", err)
+		}
+		if m.Type == wire.MsgError {
+			return answers, opError("request", c.ack("request", m))
+		}
+		m.Body = append([]byte(nil), m.Body...)
+		answers = append(answers, m)
+		if flags&wire.FlagAck == 0 {
+			return answers, nil
+		}
+	}
+}
+
+// Call makes a request of the Conn's family.
+func (c *Conn) Call(ctx context.Context, cmd uint8, attrs []byte, parse func([]byte) error) error {
+	return c.call(ctx, "call", cmd, attrs, parse)
+}
+
+// Generic returns the Conn that serves settings and statistics of a raw one, to
+// another family.
+func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
+	var g *Conn
+	err := c.sibling(ctx, func(netns int) (_ *socket, err error) {
+		g, err = dial(ctx, Config{NetNS: netns}, target{protocol: protocol})
+		if err != nil {
+			return nil, err
+		}
+		return g.socket, nil
+	})
+	return g, err
+}
+
+// Waiting is the number of calls that hold or wait for the lock.
+func (c *Conn) Waiting() int { return int(c.lock.held.Load()) }
+
+// NetNSCookie names the socket's namespace.
+func (c *Conn) NetNSCookie() (uint64, error) {
+	return unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+}
+
+// ReceiveBufferSize is what the kernel made of Config.ReceiveBuffer.
+func (c *Conn) ReceiveBufferSize() (int, error) {
+	return unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+}
+
+var (
+	ParseBeacon = parseBeacon
+	ParseStats  = parseStats
+)
+
+// AppendBeaconChange encodes a change.
+func AppendBeaconChange(b []byte, change BeaconChange) ([]byte, error) { return change.append(b) }
+
+// A Lock is a lock on its own.
+type Lock struct{ l lock }
+
+func NewLock() *Lock { return &Lock{newLock()} }
+
+func (l *Lock) Acquire(ctx context.Context) error { return l.l.acquire(&limit{ctx: ctx}) }
+func (l *Lock) AcquireAlways()                    { l.l.acquireAlways() }
+func (l *Lock) Release()                          { l.l.release() }
+func (l *Lock) Held() int                         { return int(l.l.held.Load()) }

@@ -1,0 +1,478 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/mdlayher/genetlink"
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/wire"
+)
+
+// eventRoom is the length of a Subscription's receive buffer in bytes: several
+// of the largest events.
+const eventRoom = 64 << 10
+
+// OwnNSID is the namespace ID of events from the subscription's own namespace.
+const OwnNSID = -1
+
+// An Event is one event of a multicast group.
+type Event struct {
+	// Group is the group it was sent to: 1 to 32 on the raw carrier,
+	// [wire.GroupBeacon] on generic netlink.
+	Group uint32
+	// Seq is its number in its group and namespace. Numbers begin at 1.
+	Seq uint64
+	// Time is when it was made, since the machine was started (CLOCK_BOOTTIME
+	// in clock_gettime(2)).
+	Time time.Duration
+	// Kind says what it is about.
+	Kind wire.Kind
+	// Data depends on Kind. It is valid until the iteration goes on; Clone
+	// keeps it longer.
+	Data []byte
+	// Lost is the number of events that are missing right before this one in
+	// its group and namespace. It is 0 in the first event, as nobody knows what
+	// the subscription was to hear.
+	Lost uint64
+	// NSID is the ID, in the subscription's namespace, of the namespace that
+	// the event is from; [OwnNSID] is its own. It is always that without
+	// Config.AllNSID.
+	NSID int32
+}
+
+// Clone returns a copy of e whose Data stay valid.
+func (e Event) Clone() Event {
+	e.Data = bytes.Clone(e.Data)
+	return e
+}
+
+// A Subscription listens to multicast groups. [Subscribe] makes one.
+//
+// Events that nobody ranges over wait in the kernel's receive buffer. Once that
+// is full, the kernel drops events, and the next one to range is told by an
+// [*OverrunError].
+type Subscription struct {
+	*socket
+	cfg Config
+
+	ranging atomic.Bool
+
+	// All that follows belongs to who ranges; what receive uses is touched with
+	// the lock held.
+
+	buf  []byte
+	rest []byte // what of buf is not yielded yet
+	nsid int32  // of rest
+
+	// What receive uses and leaves.
+	from    unix.RawSockaddrNetlink
+	fromLen uint32
+	iov     unix.Iovec
+	msg     unix.Msghdr
+	oob     [8]uint64
+	n       int
+	errno   syscall.Errno
+
+	received, lost, overruns, foreign, unknown atomic.Uint64
+
+	// groupsMu guards groups, not what they hold. last is the one found last.
+	groupsMu sync.Mutex
+	groups   map[groupKey]*group
+	last     *group
+}
+
+type groupKey struct {
+	nsid int32
+	num  uint32
+}
+
+type group struct {
+	key            groupKey
+	seq            uint64 // of the last event
+	received, lost atomic.Uint64
+}
+
+// SubscriptionStats tell what a Subscription has seen since Subscribe.
+type SubscriptionStats struct {
+	// Received is the number of events.
+	Received uint64
+	// Lost is the number of events missing between those received. What is
+	// missing after the last one is not known.
+	Lost uint64
+	// Overruns is how often the kernel found the receive buffer full.
+	Overruns uint64
+	// Foreign is the number of datagrams dropped because they did not come from
+	// the kernel.
+	Foreign uint64
+	// Unknown is the number of messages dropped because they were no events.
+	Unknown uint64
+	// Groups has an entry for each group that was heard, ordered by NSID and
+	// Group.
+	Groups []GroupStats
+}
+
+// GroupStats tell what a Subscription has seen of one group of one namespace.
+type GroupStats struct {
+	// NSID and Group are as in [Event].
+	NSID  int32
+	Group uint32
+	// Received and Lost are as in [SubscriptionStats].
+	Received, Lost uint64
+}
+
+// Subscribe joins multicast groups. ctx limits the call, not the Subscription.
+// Events that are sent from then on are received; [Subscription.Events] ranges
+// over them.
+//
+// Joining the groups of the peer needs no privilege. It fails with
+// [ErrNotLoaded] if the kernel does not know the peer, [os.ErrNotExist] if
+// generic netlink has no group of a name, EINVAL if cfg makes no sense,
+// EADDRINUSE if cfg.PortID is in use, and [os.ErrPermission] if cfg asks for
+// what the caller may not have.
+func Subscribe(ctx context.Context, cfg Config) (*Subscription, error) {
+	s, err := subscribe(ctx, cfg, cfg.target())
+	if err != nil {
+		return nil, opError("subscribe", err)
+	}
+	return s, nil
+}
+
+// Subscribe joins multicast groups of the peer that c talks to, in the same
+// namespace and by the same carrier, on a socket of its own. Groups are the
+// numbers of [Event]; none means the beacon's. The Subscription lives on when c
+// is closed. It fails as the function [Subscribe] does.
+func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, error) {
+	cfg := Config{
+		Carrier:       c.cfg.Carrier,
+		Protocol:      c.cfg.Protocol,
+		ReceiveBuffer: c.cfg.ReceiveBuffer,
+	}
+	for _, g := range groups {
+		switch {
+		case c.cfg.Carrier == Raw && g >= 1 && g <= 32:
+			cfg.Groups |= 1 << (g - 1)
+		case c.cfg.Carrier == Generic && g == wire.GroupBeacon:
+			cfg.GroupNames = []string{wire.McgrpBeacon}
+		default:
+			return nil, opError("subscribe", configError(fmt.Sprintf("the %v carrier has no group %d", c.cfg.Carrier, g)))
+		}
+	}
+
+	var s *Subscription
+	err := c.sibling(ctx, func(netns int) (_ *socket, err error) {
+		cfg.NetNS = netns
+		if s, err = subscribe(ctx, cfg, cfg.target()); err != nil {
+			return nil, err
+		}
+		return s.socket, nil
+	})
+	if err != nil {
+		return nil, opError("subscribe", err)
+	}
+	return s, nil
+}
+
+func subscribe(ctx context.Context, cfg Config, to target) (*Subscription, error) {
+	if err := cfg.check(true); err != nil {
+		return nil, err
+	}
+	if cfg.Carrier == Raw && cfg.Groups == 0 {
+		cfg.Groups = 1
+	}
+	if cfg.Carrier == Generic && len(cfg.GroupNames) == 0 {
+		cfg.GroupNames = []string{wire.McgrpBeacon}
+	}
+	sock, err := open(ctx, &cfg, to)
+	if err != nil {
+		return nil, err
+	}
+	s := newSubscription(sock, cfg, eventRoom)
+	if err := s.join(cfg.GroupNames); err != nil {
+		_ = sock.nl.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSubscription(sock *socket, cfg Config, size int) *Subscription {
+	s := &Subscription{
+		socket: sock,
+		cfg:    cfg,
+		buf:    make([]byte, size),
+		nsid:   OwnNSID,
+		groups: make(map[groupKey]*group),
+	}
+	if cfg.AllNSID {
+		s.iov.Base = &s.buf[0]
+		s.iov.SetLen(len(s.buf))
+		s.msg.Name = (*byte)(unsafe.Pointer(&s.from))
+		s.msg.Iov = &s.iov
+		s.msg.SetIovlen(1)
+		s.msg.Control = (*byte)(unsafe.Pointer(&s.oob))
+		s.receive = func(uintptr) bool { return s.recvMsg() }
+	} else {
+		s.receive = func(uintptr) bool { return s.recvFrom() }
+	}
+	return s
+}
+
+func (s *Subscription) join(names []string) error {
+	for _, name := range names {
+		i := slices.IndexFunc(s.family.Groups, func(g genetlink.MulticastGroup) bool { return g.Name == name })
+		if i < 0 {
+			return fmt.Errorf("family %q has no multicast group %q: %w", s.family.Name, name, os.ErrNotExist)
+		}
+		if err := s.nl.JoinGroup(s.family.Groups[i].ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PortID returns the address of the Subscription's socket, nl_pid in
+// netlink(7).
+func (s *Subscription) PortID() uint32 { return s.port }
+
+// Carrier returns the way to the peer that the Subscription uses.
+func (s *Subscription) Carrier() Carrier { return s.cfg.Carrier }
+
+// Close leaves the groups and closes the Subscription. A waiting iteration ends
+// with [net.ErrClosed], and so does every later one. So does a second Close.
+func (s *Subscription) Close() error { return opError("close", s.close()) }
+
+// Stats returns what has been seen so far.
+func (s *Subscription) Stats() SubscriptionStats {
+	st := SubscriptionStats{
+		Received: s.received.Load(),
+		Lost:     s.lost.Load(),
+		Overruns: s.overruns.Load(),
+		Foreign:  s.foreign.Load(),
+		Unknown:  s.unknown.Load(),
+	}
+	s.groupsMu.Lock()
+	defer s.groupsMu.Unlock()
+	for _, g := range s.groups {
+		st.Groups = append(st.Groups, GroupStats{
+			NSID:     g.key.nsid,
+			Group:    g.key.num,
+			Received: g.received.Load(),
+			Lost:     g.lost.Load(),
+		})
+	}
+	slices.SortFunc(st.Groups, func(a, b GroupStats) int {
+		if a.NSID != b.NSID {
+			return int(a.NSID) - int(b.NSID)
+		}
+		return int(int64(a.Group) - int64(b.Group))
+	})
+	return st
+}
+
+// errRanging is what a second iteration at the same time fails with.
+var errRanging = errors.New("events are already ranged over")
+
+// Events ranges over the events, waiting for each, until ctx is done, the
+// Subscription is closed, or the loop breaks off. Another range goes on where
+// the last one stopped. Only one may be in progress.
+//
+//	for event, err := range sub.Events(ctx) {
+//
+// An error comes with a zero Event. After an [*OverrunError], a
+// [ErrTruncated], or an error of package wire about a message that makes no
+// sense, the iteration goes on. All others are its last: the error of ctx, or
+// [net.ErrClosed], or one that the socket reports.
+//
+// An event's Data are valid until the loop's body ends. Nothing is allocated
+// per event.
+func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if !s.ranging.CompareAndSwap(false, true) {
+			yield(Event{}, opError("events", errRanging))
+			return
+		}
+		defer s.ranging.Store(false)
+		defer s.arm(ctx)()
+
+		for {
+			e, last, err := s.next(ctx)
+			if err != nil {
+				if !yield(Event{}, opError("events", err)) || last {
+					return
+				}
+				continue
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// next returns the next event. last says that no other can follow the error.
+func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Event{}, true, err
+		}
+		if s.closed.Load() {
+			return Event{}, true, closedError{}
+		}
+		for len(s.rest) > 0 {
+			m, rest, err := wire.NextMessage(s.rest)
+			s.rest = rest
+			if err != nil {
+				return Event{}, false, err
+			}
+			attrs, ok := s.attrs(m)
+			if !ok {
+				s.unknown.Add(1)
+				continue
+			}
+			w, err := wire.ParseEvent(attrs)
+			if err != nil {
+				s.unknown.Add(1)
+				return Event{}, false, err
+			}
+			return s.count(w), false, nil
+		}
+		if last, err := s.fill(ctx); err != nil {
+			return Event{}, last, err
+		}
+	}
+}
+
+// attrs returns the attributes of an event.
+func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
+	if s.cfg.Carrier == Raw {
+		return m.Body, m.Type == wire.MsgEvent
+	}
+	if m.Type != s.family.ID {
+		return nil, false
+	}
+	h, attrs, err := wire.ParseGenl(m.Body)
+	return attrs, err == nil && h.Command == wire.CmdEvent
+}
+
+// fill receives one datagram, waiting for it.
+func (s *Subscription) fill(ctx context.Context) (last bool, err error) {
+	s.lock.acquireAlways() // held by nobody but Close for long
+	defer s.lock.release()
+	if s.closed.Load() {
+		return true, closedError{}
+	}
+
+	if !s.receive(0) {
+		if err := s.waitArmed(ctx); err != nil {
+			return true, err
+		}
+	}
+	switch s.errno {
+	case 0:
+		switch {
+		case s.from.Pid != s.peer:
+			s.foreign.Add(1)
+		case s.n > len(s.buf):
+			return false, ErrTruncated
+		default:
+			s.rest = s.buf[:s.n]
+		}
+		return false, nil
+	case unix.EINTR:
+		return false, nil
+	case unix.ENOBUFS:
+		return false, &OverrunError{Op: "events", Count: s.overruns.Add(1)}
+	}
+	return true, os.NewSyscallError("recvfrom", s.errno)
+}
+
+// recvFrom receives one datagram and its sender without waiting. For why the
+// system call is a raw one, see rawLimit; an event is never longer than that.
+func (s *Subscription) recvFrom() bool {
+	s.fromLen = unix.SizeofSockaddrNetlink
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
+		uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
+	s.n, s.errno = int(n), errno
+	return errno != unix.EAGAIN
+}
+
+// recvMsg is recvFrom with the ID of the namespace.
+func (s *Subscription) recvMsg() bool {
+	s.msg.Namelen = unix.SizeofSockaddrNetlink
+	s.msg.SetControllen(int(unsafe.Sizeof(s.oob)))
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd),
+		uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	s.n, s.errno = int(n), errno
+	s.nsid = OwnNSID
+	if errno == 0 {
+		s.nsid = s.parseNSID()
+	}
+	return errno != unix.EAGAIN
+}
+
+// parseNSID finds the namespace ID in the control data. The kernel sends none
+// for the socket's own namespace.
+func (s *Subscription) parseNSID() int32 {
+	if int(s.msg.Controllen) < unix.CmsgLen(4) {
+		return OwnNSID
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&s.oob))
+	if h.Level != unix.SOL_NETLINK || h.Type != unix.NETLINK_LISTEN_ALL_NSID || int(h.Len) < unix.CmsgLen(4) {
+		return OwnNSID
+	}
+	return *(*int32)(unsafe.Add(unsafe.Pointer(&s.oob), unix.CmsgLen(0)))
+}
+
+// count makes an Event of what was received, and sees what is missing before
+// it.
+func (s *Subscription) count(w wire.Event) Event {
+	e := Event{
+		Group: w.Group,
+		Seq:   w.Seq,
+		Time:  time.Duration(w.Time),
+		Kind:  w.Kind,
+		Data:  w.Data,
+		NSID:  s.nsid,
+	}
+	key := groupKey{s.nsid, w.Group}
+	g := s.last
+	if g == nil || g.key != key {
+		g = s.group(key)
+		s.last = g
+	}
+	// A number that is not greater is that of a peer that was loaded anew.
+	if g.seq != 0 && e.Seq > g.seq {
+		e.Lost = e.Seq - g.seq - 1
+	}
+	g.seq = e.Seq
+	g.received.Add(1)
+	s.received.Add(1)
+	if e.Lost != 0 {
+		g.lost.Add(e.Lost)
+		s.lost.Add(e.Lost)
+	}
+	return e
+}
+
+func (s *Subscription) group(key groupKey) *group {
+	s.groupsMu.Lock()
+	defer s.groupsMu.Unlock()
+	g := s.groups[key]
+	if g == nil {
+		g = &group{key: key}
+		s.groups[key] = g
+	}
+	return g
+}
