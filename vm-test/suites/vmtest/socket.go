@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -27,6 +28,7 @@ var native = binary.NativeEndian
 type Socket struct {
 	FD     int
 	PortID uint32
+	buf    []byte // of TryRecv
 }
 
 // Open makes a socket and binds it to a port ID (0: the kernel chooses) and
@@ -99,20 +101,22 @@ func (s *Socket) Recv(t testing.TB) []byte {
 }
 
 // TryRecv receives one datagram from the kernel, waiting at most d for it; it
-// returns unix.ETIMEDOUT after that.
+// returns unix.ETIMEDOUT after that. One goroutine may receive at a time.
 func (s *Socket) TryRecv(d time.Duration) ([]byte, error) {
 	end := time.Now().Add(d)
-	buf := make([]byte, 128<<10)
+	if s.buf == nil {
+		s.buf = make([]byte, 128<<10)
+	}
 	for {
-		n, from, err := unix.Recvfrom(s.FD, buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+		n, from, err := unix.Recvfrom(s.FD, s.buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 		if err == nil {
-			if n > len(buf) {
+			if n > len(s.buf) {
 				return nil, unix.EMSGSIZE
 			}
 			if from.(*unix.SockaddrNetlink).Pid != 0 {
 				return nil, errors.New("a datagram that is not from the kernel")
 			}
-			return buf[:n], nil
+			return bytes.Clone(s.buf[:n]), nil
 		}
 		if err != unix.EAGAIN && err != unix.EINTR {
 			return nil, err

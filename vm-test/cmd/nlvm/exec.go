@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nlpeer/vm-test/internal/gotest"
+	"nlpeer/vm-test/internal/tarball"
+)
+
+// outDir is where a test binary in the guest writes its profiles.
+const outDir = "/run/nlvm"
+
+// testSlack is what a test gets on top of its own time limit, so that it can
+// print where it hangs before the machine is ended.
+const testSlack = 15 * time.Second
+
+func newExec() *cobra.Command {
+	var g guestRun
+	cmd := &cobra.Command{
+		Use:   "exec [flags] -- TEST-BINARY [ARG…]",
+		Short: "Run a Go test binary in a virtual machine, for go test -exec",
+		Long: `Exec is made for the flag -exec of go test. It sends the test binary and the
+package's folder testdata into the guest, runs the test there in its working
+directory, and brings coverage and other profiles back to where go test
+expects them. The time limit follows from the test's own unless --timeout is
+given. go test does not show how it calls exec; flags can also be given in
+the environment variable NLVM_FLAGS.`,
+		Example: `  go test -exec 'nlvm exec' ./vm-test/suites/...
+  CGO_ENABLED=0 go test -exec 'nlvm exec --no-module' -coverprofile c.out ./pkg/wire
+  NLVM_FLAGS='--kernel 6.12 --smp 2' go test -exec 'nlvm exec' ./vm-test/suites/...`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no test binary given; usage: go test -exec 'nlvm exec' PACKAGES   (more: nlvm exec --help)")
+			}
+			return g.doTest(args[0], args[1:], cmd.Flags().Changed("timeout"))
+		},
+	}
+	g.register(cmd.Flags())
+	return cmd
+}
+
+func (g *guestRun) doTest(binary string, args []string, timeoutGiven bool) error {
+	if st, err := os.Stat(binary); err != nil {
+		return fmt.Errorf("test binary: %w", err)
+	} else if !st.Mode().IsRegular() {
+		return fmt.Errorf("test binary: %s is not a file", binary)
+	}
+	if err := checkStatic(binary); err != nil {
+		return err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	plan, err := gotest.Rewrite(args, dir, outDir)
+	if err != nil {
+		return err
+	}
+	if !timeoutGiven {
+		g.timeout = 0
+		if plan.Timeout > 0 {
+			g.timeout = plan.Timeout + testSlack
+		}
+	}
+	guestBinary := path.Join(guestDir, filepath.Base(binary))
+	g.argv = append([]string{guestBinary}, plan.Args...)
+	g.files = append(g.files, tarball.Item{Source: binary, Name: guestBinary[1:]})
+	if st, err := os.Stat(filepath.Join(dir, "testdata")); err == nil && st.IsDir() {
+		g.files = append(g.files, tarball.Item{Source: "testdata", Name: path.Join(guestDir, "testdata")[1:]})
+	}
+	if err := g.addDirs(plan.Dirs); err != nil {
+		return err
+	}
+	for from := range plan.Back {
+		if !path.IsAbs(from) {
+			from = path.Join(guestDir, from)
+		}
+		g.collect = append(g.collect, from)
+	}
+	g.place = func(name string) string { return plan.HostPath(name, guestDir) }
+	return g.do()
+}
+
+// addDirs has empty folders made in the guest: an archive of an empty folder
+// does it, and needs no frame of its own.
+func (g *guestRun) addDirs(dirs []string) error {
+	empty, err := os.MkdirTemp("", "nlvm-")
+	if err != nil {
+		return err
+	}
+	g.cleanup = append(g.cleanup, func() { os.Remove(empty) })
+	for _, d := range dirs {
+		g.files = append(g.files, tarball.Item{Source: empty, Name: d[1:]})
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"nlpeer/vm-test/internal/tarball"
+)
+
+// machineFlags are what run, exec, shell and test have in common.
+type machineFlags struct {
+	kernel     string
+	smp        int
+	mem        int
+	icount     bool
+	append     string
+	accel      string
+	cold       bool
+	puts       []string
+	modules    []string
+	noModule   bool
+	noCommands bool
+	moduleArgs string
+	env        []string
+	timeout    time.Duration
+}
+
+const defaultTimeout = time.Minute
+
+func (f *machineFlags) register(set *pflag.FlagSet) {
+	// The first argument that is no flag begins the guest's command, so its
+	// flags are not taken for ours.
+	set.SetInterspersed(false)
+	set.SortFlags = false
+	set.StringVar(&f.kernel, "kernel", os.Getenv("NLVM_KERNEL"), "kernel `NAME`, see nlvm kernels (default: that of this machine's Debian release)")
+	set.IntVar(&f.smp, "smp", 1, "processors of the guest")
+	set.IntVar(&f.mem, "mem", 512, "memory of the guest in `MiB`")
+	set.BoolVar(&f.icount, "icount", false, "let the guest's clock count instructions (1 is 1 ns): slow, but figures repeat")
+	set.StringVar(&f.append, "append", "", "more kernel `ARGUMENTS`")
+	set.StringVar(&f.accel, "accel", os.Getenv("NLVM_ACCEL"), "auto, tcg or kvm; auto takes KVM if it has really booted our guest")
+	set.BoolVar(&f.cold, "cold", false, "boot, instead of restoring a saved state")
+	set.StringArrayVar(&f.puts, "put", nil, "copy a file or folder `HOST[:GUEST]` into the guest's working directory (repeatable)")
+	set.StringArrayVar(&f.modules, "kmod", nil, "load the kernel's own module `NAME` and what it depends on (repeatable)")
+	set.BoolVar(&f.noModule, "no-module", false, "do not load nlpeer")
+	set.BoolVar(&f.noCommands, "no-commands", false, "do not send our commands, nor build them")
+	set.StringVar(&f.moduleArgs, "module-args", "", "`PARAMETERS` for nlpeer, such as \"interval_ms=10 groups=3\"")
+	set.StringArrayVar(&f.env, "env", nil, "set an environment variable `NAME[=VALUE]` for the command; without VALUE, to ours (repeatable)")
+	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "time limit of the command, 0 for none; the boot has its own")
+}
+
+func (f *machineFlags) check() error {
+	switch {
+	case f.smp < 1 || f.smp > 64:
+		return fmt.Errorf("--smp %d: give a number from 1 to 64", f.smp)
+	case f.mem < 128 || f.mem > 1<<20:
+		return fmt.Errorf("--mem %d: give MiB, at least 128", f.mem)
+	case f.icount && f.smp != 1:
+		return errors.New("--icount needs --smp 1: instructions of one processor can be counted")
+	case f.icount && f.accel == "kvm":
+		return errors.New("--icount needs --accel tcg: KVM does not count instructions")
+	case f.noModule && f.moduleArgs != "":
+		return errors.New("--module-args without the module: drop it or --no-module")
+	case f.timeout < 0:
+		return fmt.Errorf("--timeout %v: give a positive time, or 0 for none", f.timeout)
+	}
+	return nil
+}
+
+// guestDir is the guest's working directory.
+const guestDir = "/work"
+
+// items translates --put.
+func (f *machineFlags) items() ([]tarball.Item, error) {
+	var items []tarball.Item
+	for _, p := range f.puts {
+		host, guest := p, ""
+		if _, err := os.Lstat(p); err != nil {
+			// Not a file of that name, colon included.
+			if i := strings.LastIndexByte(p, ':'); i >= 0 {
+				host, guest = p[:i], p[i+1:]
+			}
+		}
+		if host == "" {
+			return nil, fmt.Errorf("--put %q: names no file", p)
+		}
+		if _, err := os.Stat(host); err != nil {
+			return nil, fmt.Errorf("--put %s: %w", p, err)
+		}
+		abs, err := filepath.Abs(host)
+		if err != nil {
+			return nil, err
+		}
+		if guest == "" || strings.HasSuffix(guest, "/") {
+			guest += filepath.Base(abs)
+		}
+		if !path.IsAbs(guest) {
+			guest = path.Join(guestDir, guest)
+		}
+		items = append(items, tarball.Item{Source: host, Name: path.Clean(guest)[1:]})
+	}
+	return items, nil
+}
+
+// args are the flags again, to be passed on to another nlvm.
+func changedFlags(set *pflag.FlagSet) []string {
+	var args []string
+	set.Visit(func(fl *pflag.Flag) {
+		if many, ok := fl.Value.(pflag.SliceValue); ok {
+			for _, v := range many.GetSlice() {
+				args = append(args, "--"+fl.Name+"="+v)
+			}
+			return
+		}
+		args = append(args, "--"+fl.Name+"="+fl.Value.String())
+	})
+	return args
+}

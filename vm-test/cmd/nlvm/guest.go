@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/internal/artifacts"
+	"nlpeer/vm-test/internal/cache"
+	"nlpeer/vm-test/internal/kernel"
+	"nlpeer/vm-test/internal/kmod"
+	"nlpeer/vm-test/internal/machine"
+	"nlpeer/vm-test/internal/qemu"
+	"nlpeer/vm-test/internal/tarball"
+	"nlpeer/vm-test/internal/wire"
+)
+
+// guestRun is one command for one machine.
+type guestRun struct {
+	machineFlags
+	argv     []string
+	files    []tarball.Item // besides those of --put
+	terminal *wire.Size
+	resizes  <-chan wire.Size
+	env      []string
+	collect  []string
+	place    func(string) string
+	cleanup  []func() // after all
+	// started is called when the machine is there and the command begins.
+	started func() error
+}
+
+// do executes it; the error is a statusError once the command was started.
+func (g *guestRun) do() error {
+	defer func() {
+		for _, f := range g.cleanup {
+			f()
+		}
+	}()
+	if err := g.check(); err != nil {
+		return err
+	}
+	if _, err := qemu.Identity(); err != nil {
+		return err
+	}
+	k, err := kernel.Find(g.kernel)
+	if err != nil {
+		return err
+	}
+	items, err := g.items()
+	if err != nil {
+		return err
+	}
+	source, err := artifacts.FindSource()
+	if err != nil {
+		return err
+	}
+
+	// A closed pipe is an error of a write like any other, so that the
+	// machine is ended in an orderly way.
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Until the command runs, a signal simply ends everything.
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	running := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case s := <-signals:
+			cancel(statusError(128 + int(s.(syscall.Signal))))
+		case <-running:
+		}
+	}()
+	status, err := g.execute(ctx, k, source, append(g.files, items...), signals, func() {
+		close(running)
+		<-watched
+	})
+	var interrupted statusError
+	if errors.As(context.Cause(ctx), &interrupted) {
+		return interrupted
+	}
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return statusError(status)
+	}
+	return nil
+}
+
+func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, source string, items []tarball.Item, signals <-chan os.Signal, running func()) (int, error) {
+	c, err := cache.Open()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	use, err := c.Use()
+	if err != nil {
+		return 0, err
+	}
+	defer use.Unlock()
+	progress := &kernel.Progress{W: os.Stderr}
+	u, err := kernel.Get(ctx, c, k, progress)
+	if err != nil {
+		return 0, err
+	}
+	guest, err := artifacts.Prepare(ctx, c, source, u, artifacts.Want{Module: !g.noModule, Commands: !g.noCommands}, progress)
+	if err != nil {
+		return 0, err
+	}
+	insmod, err := stockModules(u, g.modules, &items)
+	if err != nil {
+		return 0, err
+	}
+	m, err := machine.Start(ctx, c, guest, machine.Options{
+		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: g.append,
+		Cold: g.cold, Accel: g.accel, Progress: progress,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	if err := m.Push(ctx, items); err != nil {
+		return 0, err
+	}
+	command := wire.Command{
+		Argv: g.argv, Dir: guestDir, Env: g.environment(u, guest), Terminal: g.terminal,
+		Insmod: insmod, Collect: g.collect,
+	}
+	if !g.noModule {
+		command.Module, command.ModuleArgs = artifacts.GuestModule, g.moduleArgs
+	}
+	running()
+	if g.started != nil {
+		if err := g.started(); err != nil {
+			return 0, err
+		}
+	}
+	return m.Run(ctx, machine.Request{
+		Command: command, Stdin: standardInput(), Stdout: os.Stdout, Stderr: os.Stderr,
+		Timeout: g.timeout, Signals: signals, Resizes: g.resizes, Place: g.place,
+	})
+}
+
+// stockModules finds the kernel's own modules and adds them to what is sent.
+func stockModules(u kernel.Unpacked, names []string, items *[]tarball.Item) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	tree, err := kmod.OpenTree(u.Modules())
+	if err != nil {
+		return nil, err
+	}
+	files, err := tree.Order(names...)
+	if err != nil {
+		return nil, err
+	}
+	var guest []string
+	for _, f := range files {
+		name := "lib/modules/" + u.Version + "/" + filepath.Base(f)
+		*items = append(*items, tarball.Item{Source: f, Name: name})
+		guest = append(guest, "/"+name)
+	}
+	return guest, nil
+}
+
+// passedOn are the host's environment variables that mean the same in the guest.
+func passedOn(name string) bool {
+	switch name {
+	case "TERM", "GODEBUG", "GOTRACEBACK", "NLVM_SLOW":
+		return true
+	}
+	return strings.HasPrefix(name, "NLPEER_") && name != "NLPEER_SRC"
+}
+
+func (g *guestRun) environment(u kernel.Unpacked, guest artifacts.Guest) []string {
+	env := []string{
+		"HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh", "TMPDIR=/tmp", "PWD=" + guestDir,
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"NLVM=1", "NLVM_KERNEL=" + u.Name,
+	}
+	if guest.Module != "" {
+		env = append(env, "NLVM_MODULE="+artifacts.GuestModule)
+	}
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); passedOn(name) {
+			env = append(env, e)
+		}
+	}
+	env = append(env, g.env...)
+	for _, e := range g.machineFlags.env {
+		if name, _, ok := strings.Cut(e, "="); ok {
+			env = append(env, e)
+		} else if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// standardInput is nil for a terminal that we are in the background of: to
+// read from it would stop the whole process.
+func standardInput() io.Reader {
+	fd := int(os.Stdin.Fd())
+	if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group != unix.Getpgrp() {
+		return nil
+	}
+	return os.Stdin
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+
+package artifacts
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"nlpeer/vm-test/internal/cache"
+	"nlpeer/vm-test/internal/kernel"
+)
+
+// ErrNoModule is returned if there is nothing to build a module from.
+var ErrNoModule = errors.New("no Kbuild")
+
+// BuildModule builds the one module of a folder with a Kbuild for a kernel and
+// returns its path in the cache. names are the files and folders it is made
+// from; the build sees a private copy of them and never writes to dir.
+func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir string, names []string, p *kernel.Progress) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, "Kbuild")); err != nil {
+		return "", fmt.Errorf("%w in %s", ErrNoModule, dir)
+	}
+	sum, err := contentHash(dir, names)
+	if err != nil {
+		return "", err
+	}
+	home := c.Path("modules", k.Version+"_"+k.Package+"_"+k.Arch+"_"+sum[:32])
+	if file, err := builtModule(home); err == nil {
+		return file, nil
+	}
+	l, err := c.Lock(ctx, "module-"+filepath.Base(home), func() { p.Start("waiting for another nlvm that builds the module") })
+	if err != nil {
+		return "", err
+	}
+	defer l.Unlock()
+	if file, err := builtModule(home); err == nil {
+		return file, nil
+	}
+
+	work, err := c.TempDir("module")
+	if err != nil {
+		return "", err
+	}
+	if err := copySources(work, dir, names); err != nil {
+		return "", err
+	}
+	done := p.Start("building the module for %s", k.Version)
+	log, err := kbuild(ctx, k, work)
+	if err != nil {
+		file := c.Path("module-build.log")
+		_ = os.WriteFile(file, log, 0o644)
+		return "", fmt.Errorf("the module does not build for %s: %w\n%s\n(whole log: %s)", k.Version, err, diagnostics(log), file)
+	}
+	done("")
+	if w := diagnostics(log); w != "" && p != nil && p.W != nil {
+		fmt.Fprintf(p.W, "nlvm: the compiler warns:\n%s\n", w)
+	}
+	return install(c, work, home, log)
+}
+
+// builtModule finds the finished module in its place in the cache.
+func builtModule(home string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(home, "*.ko"))
+	if err != nil {
+		return "", err
+	}
+	if len(files) != 1 {
+		return "", fs.ErrNotExist
+	}
+	return files[0], nil
+}
+
+func copySources(work, dir string, names []string) error {
+	return walk(dir, names, func(rel string, _ fs.FileInfo) error {
+		in, err := os.Open(filepath.Join(dir, rel))
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		target := filepath.Join(work, rel)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		out, err := os.Create(target)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, in)
+		return errors.Join(err, out.Close())
+	})
+}
+
+// kbuild runs the kernel's own build system for an external module.
+func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error) {
+	for _, tool := range []string{"make", "gcc", "strip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make gcc binutils", tool)
+		}
+	}
+	// The headers name the compiler that the kernel was built with; the
+	// installed one does as well, for a module.
+	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "CC=gcc", "W=1",
+		fmt.Sprintf("-j%d", runtime.NumCPU()), "modules")
+	// Called from a Makefile, its variables must not reach this build.
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	err := cmd.Run()
+	return log.Bytes(), err
+}
+
+// diagnostics are the lines of a build's log that a person needs.
+func diagnostics(log []byte) string {
+	var lines []string
+	context := 0
+	for line := range strings.Lines(string(log)) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.Contains(line, "warning: the compiler differs from the one used to build the kernel"):
+			continue
+		case strings.Contains(line, "error:"), strings.Contains(line, "warning:"), strings.Contains(line, "ERROR:"),
+			strings.Contains(line, "WARNING:"), strings.Contains(line, "undefined reference"), strings.Contains(line, "No such file"):
+			context = 3 // the source line and the mark below it
+			lines = append(lines, line)
+		case context > 0 && strings.HasPrefix(line, " "):
+			context--
+			lines = append(lines, line)
+		default:
+			context = 0
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// install strips the module and moves it to its place, with the log.
+func install(c *cache.Cache, work, home string, log []byte) (string, error) {
+	file, err := builtModule(work)
+	if err != nil {
+		return "", errors.New("the Kbuild built no module, or more than one")
+	}
+	if out, err := exec.Command("strip", "--strip-debug", file).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("strip: %w: %s", err, out)
+	}
+	result, err := c.TempDir("result")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Rename(file, filepath.Join(result, filepath.Base(file))); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(result, "build.log"), log, 0o644); err != nil {
+		return "", err
+	}
+	if err := cache.Commit(result, home); err != nil {
+		return "", err
+	}
+	return builtModule(home)
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"nlpeer/vm-test/internal/cache"
+)
+
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// listsAge is how old package lists may be when something has to be downloaded.
+const listsAge = 7 * 24 * time.Hour
+
+// apt is Debian's package manager with a private state: own sources, own lists,
+// an empty list of installed packages. It needs no privilege, and neither sees
+// nor changes what the machine has installed.
+type apt struct {
+	suite, arch string
+	dir         string // lists, downloads, sources
+	progress    *Progress
+}
+
+// mirrors are where packages come from, the archive and its security updates.
+func mirrors() (archive, security string) {
+	if m := strings.TrimRight(os.Getenv("NLVM_MIRROR"), "/"); m != "" {
+		return m + "/debian", m + "/debian-security"
+	}
+	return "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
+}
+
+func openApt(c *cache.Cache, suite, arch string, p *Progress) (*apt, error) {
+	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, fmt.Errorf("%s is not installed; nlvm takes kernels from Debian packages and needs a Debian-like system, or: apt install apt dpkg debian-archive-keyring", tool)
+		}
+	}
+	if _, err := os.Stat(keyring); err != nil {
+		return nil, errors.New("Debian's signing keys are not installed; try: sudo apt-get install debian-archive-keyring")
+	}
+	a := &apt{suite: suite, arch: arch, dir: c.Path("apt", suite+"-"+arch), progress: p}
+	for _, d := range []string{"lists/partial", "archives/partial", "etc"} {
+		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	archive, security := mirrors()
+	options := "[arch=" + arch + " signed-by=" + keyring + "]"
+	sources := fmt.Sprintf("deb %[1]s %[2]s %[4]s main\ndeb %[1]s %[2]s %[4]s-updates main\ndeb %[1]s %[3]s %[4]s-security main\n",
+		options, archive, security, suite)
+	// Hooks of the host's configuration are for the host's packages (images
+	// for containers delete downloads in one); its proxy settings stay.
+	conf := "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n#clear Acquire::IndexTargets::deb::DEP-11;\n#clear Acquire::IndexTargets::deb::DEP-11-icons;\n#clear Acquire::IndexTargets::deb::DEP-11-icons-hidpi;\n#clear Acquire::IndexTargets::deb::Contents-deb;\n#clear APT::Architectures;\n"
+	for name, content := range map[string]string{"etc/sources.list": sources, "etc/apt.conf": conf, "status": ""} {
+		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(content), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// command prepares one of apt's programs.
+func (a *apt) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	options := []string{
+		"-c", filepath.Join(a.dir, "etc/apt.conf"),
+		"-o", "Dir::State=" + a.dir,
+		"-o", "Dir::State::lists=" + filepath.Join(a.dir, "lists"),
+		"-o", "Dir::State::status=" + filepath.Join(a.dir, "status"),
+		"-o", "Dir::Cache=" + a.dir,
+		"-o", "Dir::Cache::archives=" + filepath.Join(a.dir, "archives"),
+		"-o", "Dir::Etc::sourcelist=" + filepath.Join(a.dir, "etc/sources.list"),
+		"-o", "Dir::Etc::sourceparts=/dev/null",
+		"-o", "Dir::Etc::preferences=/dev/null",
+		"-o", "Dir::Etc::preferencesparts=/dev/null",
+		"-o", "APT::Architecture=" + a.arch,
+		"-o", "APT::Architectures::=" + a.arch,
+		"-o", "Acquire::Languages=none",
+		"-o", "Acquire::Retries=3",
+	}
+	if os.Geteuid() == 0 {
+		// The user _apt may not be able to enter root's cache folder.
+		options = append(options, "-o", "APT::Sandbox::User=root")
+	}
+	cmd := exec.CommandContext(ctx, program, append(options, args...)...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	return cmd
+}
+
+// update fetches the package lists, unless they are young enough.
+func (a *apt) update(ctx context.Context, force bool) (fresh bool, err error) {
+	stamp := filepath.Join(a.dir, "updated")
+	if st, err := os.Stat(stamp); !force && err == nil && time.Since(st.ModTime()) < listsAge {
+		return false, nil
+	}
+	done := a.progress.Start("downloading Debian's package lists (%s, %s)", a.suite, a.arch)
+	if err := a.run(a.command(ctx, "apt-get", "-q", "update", "-o", "APT::Update::Error-Mode=any")); err != nil {
+		return false, err
+	}
+	done("")
+	return true, os.WriteFile(stamp, nil, 0o644)
+}
+
+// run executes a download. A person at a terminal sees apt's own progress.
+func (a *apt) run(cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if t := a.progress.Terminal(); t != nil {
+		cmd.Stdout = t
+	}
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	archive, security := mirrors()
+	return fmt.Errorf("cannot download from %s and %s: %s; check the network, the proxy settings of apt, the space on the disk (df -h %s), or set NLVM_MIRROR",
+		archive, security, complaint(out.String(), err), a.dir)
+}
+
+// complaint picks the lines that matter out of apt's output.
+func complaint(out string, err error) string {
+	var lines []string
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "Err:") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return err.Error()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// pkg is one package in the version that would be installed.
+type pkg struct {
+	Name, Version string
+	Depends       []string
+}
+
+// show looks a package up in the lists.
+func (a *apt) show(ctx context.Context, name string) (pkg, error) {
+	cmd := a.command(ctx, "apt-cache", "show", "--no-all-versions", name)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return pkg{}, fmt.Errorf("package %s: %s", name, complaint(stderr.String(), err))
+	}
+	p := parsePackage(string(out))
+	if p.Name == "" || p.Version == "" {
+		return pkg{}, fmt.Errorf("package %s: not in Debian's lists for %s", name, a.suite)
+	}
+	return p, nil
+}
+
+// dependency matches the name at the start of each alternative of a Depends field.
+var dependency = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+`)
+
+// parsePackage reads the first paragraph of apt-cache show.
+func parsePackage(text string) pkg {
+	var p pkg
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if line == "" {
+			break
+		}
+		key, value, _ := strings.Cut(line, ": ")
+		switch key {
+		case "Package":
+			p.Name = value
+		case "Version":
+			p.Version = value
+		case "Depends":
+			for d := range strings.SplitSeq(value, ",") {
+				if name := dependency.FindString(strings.TrimSpace(d)); name != "" {
+					p.Depends = append(p.Depends, name)
+				}
+			}
+		}
+	}
+	return p
+}
+
+// ours are the packages that make up a kernel and its build tools. The rest of
+// their dependencies is for installing: compilers, initramfs tools, firmware.
+var ours = regexp.MustCompile(`^linux-(image|binary|modules|headers|kbuild)-`)
+
+// closure returns the packages that the roots need, themselves excluded if
+// they are empty meta packages.
+func (a *apt) closure(ctx context.Context, roots ...string) ([]pkg, error) {
+	var found []pkg
+	seen := make(map[string]bool)
+	for queue := roots; len(queue) > 0; queue = queue[1:] {
+		name := queue[0]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		p, err := a.show(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, p)
+		for _, d := range p.Depends {
+			if ours.MatchString(d) {
+				queue = append(queue, d)
+			}
+		}
+	}
+	return found, nil
+}
+
+// fetch downloads and unpacks packages into root. apt checks their hashes
+// against the signed lists.
+func (a *apt) fetch(ctx context.Context, what string, packages []pkg, download, root string) error {
+	args := []string{"-q", "download"}
+	for _, p := range packages {
+		args = append(args, p.Name+"="+p.Version)
+	}
+	done := a.progress.Start("downloading %s", what)
+	cmd := a.command(ctx, "apt-get", args...)
+	cmd.Dir = download
+	if err := a.run(cmd); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(download, "*.deb"))
+	if err != nil {
+		return err
+	}
+	var size int64
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil {
+			size += st.Size()
+		}
+	}
+	done(fmt.Sprintf("%d MB", size>>20))
+
+	done = a.progress.Start("unpacking %s", what)
+	for _, f := range files {
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", f, root).CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot unpack %s: %w: %s", filepath.Base(f), err, bytes.TrimSpace(out))
+		}
+		// One at a time, so that archive and contents need the space only once.
+		if err := os.Remove(f); err != nil {
+			return err
+		}
+	}
+	done("")
+	return nil
+}

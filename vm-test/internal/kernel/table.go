@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+
+// Package kernel provides the kernels that nlvm boots: Debian's own, by a
+// short name, unpacked into the cache without installing anything.
+package kernel
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Kernel is one row of the table.
+type Kernel struct {
+	Name    string // what a person types after --kernel
+	Arch    string // Debian's name for the architecture
+	Suite   string // Debian release that packages are taken from, with its updates
+	Image   string // meta package whose dependency is the kernel
+	Headers string // meta package whose dependencies are what modules are built with
+}
+
+// Table lists all kernels that nlvm knows. A new one is a new row: which
+// packages belong to it follows from the dependencies of the two meta packages.
+var Table = []Kernel{
+	{"6.1", "amd64", "bookworm", "linux-image-amd64", "linux-headers-amd64"},
+	// Debian's newer kernel for the same release. Its tools run on bookworm,
+	// unlike those of trixie's package of the same version, which need a newer libc.
+	{"6.12", "amd64", "bookworm", "linux-image-6.12-amd64", "linux-headers-6.12-amd64"},
+}
+
+// ofRelease is the kernel that a Debian release came with.
+var ofRelease = map[string]string{
+	"bookworm": "6.1",
+	"trixie":   "6.12",
+}
+
+const fallback = "6.1"
+
+// ErrUnknown is returned for a name that is not in the table.
+var ErrUnknown = errors.New("unknown kernel")
+
+// Find returns the kernel of that name; "" is the default.
+func Find(name string) (Kernel, error) {
+	if name == "" {
+		name = Default()
+	}
+	var known []string
+	for _, k := range Table {
+		if k.Name == name {
+			return k, nil
+		}
+		known = append(known, k.Name)
+	}
+	return Kernel{}, fmt.Errorf("%w %q; known are: %s", ErrUnknown, name, strings.Join(known, ", "))
+}
+
+// Default is the name of the kernel of this machine's release.
+func Default() string {
+	f, err := os.Open("/etc/os-release")
+	if err != nil {
+		return fallback
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if code, ok := strings.CutPrefix(sc.Text(), "VERSION_CODENAME="); ok {
+			if name, ok := ofRelease[strings.Trim(code, `"`)]; ok {
+				return name
+			}
+		}
+	}
+	return fallback
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"nlpeer/vm-test/internal/qemu"
+	"nlpeer/vm-test/internal/splat"
+	"nlpeer/vm-test/internal/tarball"
+	"nlpeer/vm-test/internal/wire"
+)
+
+// Request is one command for the guest.
+type Request struct {
+	Command wire.Command
+	Stdin   io.Reader // nil for none
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Timeout time.Duration // of the command; 0 for none
+	// Signals that nlvm got. The first is passed on to the command; the
+	// second, or a while without effect, ends the machine.
+	Signals <-chan os.Signal
+	Resizes <-chan wire.Size
+	// Place says where a file from the guest goes; "" drops it.
+	Place func(name string) string
+}
+
+// insistence is how long a command may take to end after a signal.
+const insistence = 3 * time.Second
+
+// dumpLimit bounds the wait for the guest's last notes after the time limit.
+const dumpLimit = 3 * time.Second
+
+// run is the state of a Run.
+type run struct {
+	*Machine
+	Request
+	end     ending
+	log     []splat.Record // the kernel's, of this run
+	first   int            // index in log of the first complaint
+	window  *window
+	started bool
+	back    *backFiles
+	fault   chan error // what went wrong with receiving
+	broken  error      // writing to our own stdout or stderr failed
+}
+
+// logLimit bounds the kernel's log that is kept. What is over goes from the
+// front, except the first complaint and what follows it.
+const logLimit = 2000
+
+// Run executes the command and returns nlvm's exit status. An error means that
+// nlvm itself failed.
+func (m *Machine) Run(ctx context.Context, r Request) (int, error) {
+	s := &run{Machine: m, Request: r, first: -1, window: newWindow(wire.StdinWindow), fault: make(chan error, 1)}
+	if err := m.conn.SendValue(wire.Run, r.Command); err != nil {
+		return StatusLost, err
+	}
+	frames := make(chan wire.Frame)
+	quit := make(chan struct{})
+	defer close(quit)
+	go s.receive(frames, quit)
+	s.loop(ctx, frames)
+	s.settle(ctx)
+	return s.report()
+}
+
+// receive passes frames on until the machine ends.
+func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
+	defer close(frames)
+	for {
+		f, err := s.conn.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				s.fault <- err
+			}
+			return
+		}
+		select {
+		case frames <- f:
+		case <-quit:
+			return
+		}
+		if f.Type == wire.Exit {
+			return
+		}
+	}
+}
+
+// loop handles everything that happens until the verdict or the machine's end.
+func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
+	var limit, insist, dumped <-chan time.Time
+	asked := 0 // the signal that was passed on
+	for {
+		select {
+		case f, ok := <-frames:
+			if !ok {
+				return
+			}
+			done, err := s.handle(f)
+			if err != nil {
+				s.broken = err
+				s.process.Kill()
+				return
+			}
+			if f.Type == wire.Started && s.Timeout > 0 {
+				limit = time.After(s.Timeout)
+			}
+			if done {
+				return
+			}
+			if f.Type == wire.Note && len(f.Payload) == 0 && dumped != nil {
+				s.process.Kill()
+				return
+			}
+		case sig := <-s.Signals:
+			number := int(sig.(syscall.Signal))
+			if insist != nil {
+				s.end.interrupted = number
+				s.process.Kill()
+				return
+			}
+			asked = number
+			insist = time.After(insistence)
+			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: number}) != nil {
+				return
+			}
+		case <-insist:
+			s.end.interrupted = asked
+			s.process.Kill()
+			return
+		case <-limit:
+			s.end.timedOut = true
+			fmt.Fprintf(s.notes, "nlvm: the time limit of %v ran out; in the guest at that moment:\n", s.Timeout)
+			if s.conn.Send(wire.Dump, nil) != nil {
+				return
+			}
+			dumped = time.After(dumpLimit)
+		case <-dumped:
+			s.process.Kill()
+			return
+		case size := <-s.Resizes:
+			_ = s.conn.SendValue(wire.Resize, size)
+		case <-ctx.Done():
+			s.process.Kill()
+			return
+		}
+	}
+}
+
+// handle deals with one frame; done says that it was the last. The error is
+// that of our own standard output or error.
+func (s *run) handle(f wire.Frame) (done bool, err error) {
+	switch f.Type {
+	case wire.Started:
+		s.started = true
+		go s.sendStdin()
+	case wire.Stdout:
+		_, err = s.Stdout.Write(f.Payload)
+	case wire.Stderr:
+		_, err = s.Stderr.Write(f.Payload)
+	case wire.Window:
+		var w wire.WindowInfo
+		if f.Decode(&w) == nil {
+			s.window.open(w.Bytes)
+		}
+	case wire.StdinClosed:
+		s.window.close()
+	case wire.Kmsg:
+		if r, ok := splat.Parse(string(f.Payload)); ok {
+			s.record(r)
+		}
+	case wire.Note:
+		if len(f.Payload) > 0 {
+			fmt.Fprintf(s.notes, "nlvm: %s\n", f.Payload)
+		}
+	case wire.Back:
+		if s.back == nil {
+			s.back = startBack(s.Place)
+		}
+		s.back.write(f.Payload)
+	case wire.BackEnd:
+		if s.back != nil {
+			if berr := s.back.finish(); berr != nil {
+				fmt.Fprintf(s.notes, "nlvm: files from the guest: %v\n", berr)
+			}
+			s.back = nil
+		}
+	case wire.Exit:
+		var info wire.ExitInfo
+		if f.Decode(&info) == nil {
+			s.end.exit = &info
+		}
+		_ = s.conn.Send(wire.Bye, nil)
+		return true, nil
+	}
+	return false, err
+}
+
+func (s *run) record(r splat.Record) {
+	if splat.Is(r) {
+		s.end.complaints++
+		if s.first < 0 {
+			s.first = len(s.log)
+		}
+	}
+	if s.first >= 0 && len(s.log) >= logLimit {
+		return
+	}
+	if len(s.log) >= logLimit {
+		s.log = append(s.log[:0], s.log[logLimit/2:]...)
+	}
+	s.log = append(s.log, r)
+}
+
+// settle waits until QEMU has ended and looks at what it left.
+func (s *run) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, Patience(exitLimit))
+	defer cancel()
+	if s.process.Wait(ctx) != nil {
+		s.process.Kill()
+	}
+	select {
+	case s.end.wireError = <-s.fault:
+	default:
+	}
+	s.end.qemuStatus = s.process.Status()
+	s.end.panicked = s.process.Console.Panicked()
+	if s.end.exit != nil {
+		s.end.complaints += len(s.end.exit.Problems)
+	}
+}
+
+// report says on standard error what is to be said, and returns the status.
+func (s *run) report() (int, error) {
+	if s.broken != nil {
+		// Nobody listens any more: end as quietly as any other program in a pipe.
+		if errors.Is(s.broken, syscall.EPIPE) {
+			return 128 + int(syscall.SIGPIPE), nil
+		}
+		return StatusSetup, s.broken
+	}
+	status, reason := s.end.judge()
+	if s.end.exit == nil {
+		s.showEnd(status)
+	} else {
+		s.showComplaints()
+	}
+	if reason != "" && status != 128+s.end.interrupted {
+		fmt.Fprintf(s.notes, "nlvm: %s\n", reason)
+	}
+	return status, nil
+}
+
+const linesShown = 60
+
+// showEnd shows why a machine died: what its kernel said last.
+func (s *run) showEnd(status int) {
+	if status != StatusPanic && status != StatusLost {
+		return
+	}
+	for _, line := range s.process.Console.Lines(linesShown) {
+		fmt.Fprintf(s.notes, "| %s\n", line)
+	}
+	if e := s.process.Stderr(); e != "" {
+		fmt.Fprintf(s.notes, "| QEMU: %s\n", e)
+	}
+}
+
+// showComplaints shows the kernel's log from the first complaint on; for a
+// command that could not be started, all of it.
+func (s *run) showComplaints() {
+	from := s.first
+	if s.end.exit.Setup != "" && from < 0 {
+		from = 0
+	}
+	if from >= 0 && from < len(s.log) {
+		lines := s.log[from:]
+		for _, r := range lines[:min(linesShown, len(lines))] {
+			fmt.Fprintf(s.notes, "| %s\n", r)
+		}
+		if more := len(lines) - linesShown; more > 0 {
+			fmt.Fprintf(s.notes, "| … %d more lines\n", more)
+		}
+	}
+	for _, p := range s.end.exit.Problems {
+		fmt.Fprintf(s.notes, "| %s\n", p)
+	}
+}
+
+// sendStdin passes standard input on, never more than the guest has room for.
+// It ends with the input, or when the command reads no more. If it is blocked
+// in Read at the end of the run, it stays so: nothing can interrupt that.
+func (s *run) sendStdin() {
+	buf := make([]byte, 64<<10)
+	for s.Stdin != nil {
+		n, err := s.Stdin.Read(buf)
+		if !s.window.take(n) {
+			return
+		}
+		if n > 0 && s.conn.Send(wire.Stdin, buf[:n]) != nil {
+			return
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = s.conn.Send(wire.StdinEOF, nil)
+}
+
+// backFiles unpacks what comes back from the guest.
+type backFiles struct {
+	pipe *io.PipeWriter
+	done chan error
+}
+
+func startBack(place func(string) string) *backFiles {
+	r, w := io.Pipe()
+	b := &backFiles{pipe: w, done: make(chan error, 1)}
+	go func() {
+		err := tarball.Unpack(r, place)
+		r.CloseWithError(io.ErrClosedPipe)
+		b.done <- err
+	}()
+	return b
+}
+
+func (b *backFiles) write(p []byte) { _, _ = b.pipe.Write(p) }
+
+func (b *backFiles) finish() error {
+	b.pipe.Close()
+	return <-b.done
+}
+
+// Console is what the guest printed on its serial console so far.
+func (m *Machine) Console() *qemu.Console { return m.process.Console }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+package machine
+
+import (
+	"fmt"
+
+	"nlpeer/vm-test/internal/wire"
+)
+
+// Exit statuses of nlvm that are not the guest command's.
+const (
+	StatusSetup     = 2   // the command was not started
+	StatusLost      = 120 // the machine ended without a verdict
+	StatusPanic     = 121 // the guest's kernel panicked
+	StatusTimeout   = 122 // the time limit ran out
+	StatusComplaint = 123 // the command passed, but the kernel complained
+)
+
+// ending is all that is known about how a run ended.
+type ending struct {
+	exit        *wire.ExitInfo // nil if the agent did not get to it
+	qemuStatus  int            // -1 if a signal ended QEMU
+	panicked    bool
+	timedOut    bool
+	interrupted int // number of the signal that made us kill the machine, or 0
+	wireError   error
+	complaints  int // lines of the kernel's log, and what the agent found
+}
+
+// judge turns an ending into an exit status, and a reason if that status is
+// not simply the command's own.
+func (e ending) judge() (status int, reason string) {
+	if e.exit == nil {
+		switch {
+		case e.interrupted != 0:
+			return 128 + e.interrupted, "interrupted"
+		case e.panicked: // before the limit: a machine may hang after its panic
+			return StatusPanic, "the guest's kernel panicked"
+		case e.timedOut:
+			return StatusTimeout, "the time limit ran out"
+		case e.qemuStatus == -1:
+			return StatusLost, "the virtual machine was lost: QEMU was killed"
+		case e.wireError != nil:
+			return StatusLost, fmt.Sprintf("the virtual machine was lost: %v", e.wireError)
+		default:
+			return StatusLost, fmt.Sprintf("the virtual machine was lost: it ended with status %d and without a verdict", e.qemuStatus)
+		}
+	}
+	// The agent's word alone is not believed: the machine must have ended by
+	// its hand as well, and with the same status.
+	if want := (2*e.exit.Status + 1) & 0xff; e.qemuStatus != want {
+		if e.panicked {
+			return StatusPanic, "the guest's kernel panicked after the command"
+		}
+		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but QEMU ended with %d instead of %d",
+			e.exit.Status, e.qemuStatus, want)
+	}
+	switch {
+	case e.exit.Setup != "":
+		return StatusSetup, e.exit.Setup
+	case e.complaints > 0 && e.exit.Status == 0:
+		return StatusComplaint, "the command passed, but the kernel complained"
+	case e.complaints > 0:
+		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status)
+	}
+	return e.exit.Status, ""
+}
