@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/client"
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+// What one echo of 64 bytes costs, counted: no heap allocation.
+func TestEchoAllocations(t *testing.T) {
+	vmtest.Module(t)
+	ctx := context.Background()
+	payload := make([]byte, 64)
+	for _, carrier := range carriers {
+		conn := dial(t, client.Config{Carrier: carrier})
+		if n := testing.AllocsPerRun(1000, func() {
+			if got, err := conn.Echo(ctx, payload); err != nil || len(got) != len(payload) {
+				t.Fatal(len(got), err)
+			}
+		}); n != 0 {
+			t.Errorf("%v: Echo makes %v allocations, want 0", carrier, n)
+		}
+		buf := make([]byte, 0, 4096)
+		long := make([]byte, 4096)
+		if n := testing.AllocsPerRun(1000, func() {
+			if got, err := conn.AppendEcho(ctx, buf, long); err != nil || len(got) != len(long) {
+				t.Fatal(len(got), err)
+			}
+		}); n != 0 {
+			t.Errorf("%v: AppendEcho makes %v allocations, want 0", carrier, n)
+		}
+	}
+}
+
+// What one echo of 64 bytes costs, counted by the kernel: two system calls.
+func TestEchoSystemCalls(t *testing.T) {
+	vmtest.Module(t)
+	const rounds = 1000
+	for _, carrier := range carriers {
+		t.Run(carrier.String(), func(t *testing.T) {
+			ctx := context.Background()
+			conn := dial(t, client.Config{Carrier: carrier})
+			payload := make([]byte, 64)
+			echo := func() {
+				if _, err := conn.Echo(ctx, payload); err != nil {
+					t.Fatal(err)
+				}
+			}
+			echo()
+			got := countSystemCalls(t, func() {
+				for range rounds {
+					echo()
+				}
+			})
+			for _, call := range []int{unix.SYS_SENDTO, unix.SYS_RECVFROM} {
+				if got[call] != rounds {
+					t.Errorf("system call %d: %d times in %d echoes", call, got[call], rounds)
+				}
+				delete(got, call)
+			}
+			// The runtime may look after its own affairs now and then.
+			for call, n := range got {
+				if n > rounds/50 {
+					t.Errorf("system call %d: %d times in %d echoes", call, n, rounds)
+				}
+			}
+		})
+	}
+}
+
+// countSystemCalls lets the kernel's tracer count the system calls that f makes
+// on its thread, by number.
+func countSystemCalls(t *testing.T, f func()) map[int]int {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	event := "/sys/kernel/tracing/events/raw_syscalls/sys_enter"
+	trigger := fmt.Sprintf("hist:keys=id if common_pid == %d", unix.Gettid())
+	write := func(s string) {
+		if err := os.WriteFile(filepath.Join(event, "trigger"), []byte(s), 0); err != nil {
+			t.Fatalf("the kernel's tracer: %v", err)
+		}
+	}
+	write(trigger)
+	f()
+	hist, err := os.ReadFile(filepath.Join(event, "hist"))
+	write("!" + trigger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := map[int]int{}
+	for _, m := range regexp.MustCompile(`id: +(\d+) .*hitcount: +(\d+)`).FindAllSubmatch(hist, -1) {
+		id, _ := strconv.Atoi(string(m[1]))
+		calls[id], _ = strconv.Atoi(string(m[2]))
+	}
+	if len(calls) == 0 {
+		t.Fatalf("no system calls in the histogram:\n%s", hist)
+	}
+	return calls
+}
+
+func BenchmarkEcho(b *testing.B) {
+	vmtest.Module(b)
+	for _, carrier := range carriers {
+		b.Run(carrier.String(), func(b *testing.B) {
+			ctx := context.Background()
+			conn := dial(b, client.Config{Carrier: carrier})
+			payload := make([]byte, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := conn.Echo(ctx, payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
