@@ -93,7 +93,7 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 		case unix.EAGAIN:
 			return c, nil
 		default:
-			_ = c.nl.Close()
+			_ = c.close()
 			return nil, os.NewSyscallError("recvfrom", errno)
 		}
 	}

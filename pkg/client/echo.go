@@ -97,7 +97,6 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 	return dst, nil
 }
 
-
 // genlPayload finds the payload in the answer to an echo on generic netlink.
 func genlPayload(body []byte) ([]byte, error) {
 	h, attrs, err := wire.ParseGenl(body)

@@ -116,13 +116,23 @@ func (c *Conn) Request(ctx context.Context, typ, flags uint16, body []byte) ([]w
 	}
 }
 
+// Send sends a message without a body and waits for nothing.
+func (c *Conn) Send(typ, flags uint16) error {
+	lim := limit{ctx: context.Background()}
+	if err := c.begin(&lim); err != nil {
+		return err
+	}
+	defer c.lock.release()
+	return c.send(wire.AppendMessage(nil, wire.Header{Type: typ, Flags: flags, Seq: c.seq}, nil))
+}
+
 // Call makes a request of the Conn's family.
 func (c *Conn) Call(ctx context.Context, cmd uint8, attrs []byte, parse func([]byte) error) error {
 	return c.call(ctx, "call", cmd, attrs, parse)
 }
 
-// Generic returns the Conn that serves settings and statistics of a raw one, to
-// another family.
+// SameNamespace returns a Conn to another protocol, as a raw Conn makes one for
+// settings and statistics.
 func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
 	var g *Conn
 	err := c.sibling(ctx, func(netns int) (_ *socket, err error) {
@@ -136,7 +146,7 @@ func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
 }
 
 // Waiting is the number of calls that hold or wait for the lock.
-func (c *Conn) Waiting() int { return int(c.lock.held.Load()) }
+func (s *socket) Waiting() int { return int(s.lock.held.Load()) }
 
 // NetNSCookie names the socket's namespace.
 func (c *Conn) NetNSCookie() (uint64, error) {
@@ -165,3 +175,6 @@ func (l *Lock) Acquire(ctx context.Context) error { return l.l.acquire(&limit{ct
 func (l *Lock) AcquireAlways()                    { l.l.acquireAlways() }
 func (l *Lock) Release()                          { l.l.release() }
 func (l *Lock) Held() int                         { return int(l.l.held.Load()) }
+
+// FD is the socket's file descriptor.
+func (s *socket) FD() int { return s.fd }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,12 +17,9 @@ import (
 )
 
 // A socket is a netlink socket that believes one sender alone, the kernel.
-// Package netlink opens it and keeps it in the runtime's network poller; messages cross it by
-// system calls on fd, which is valid as long as the lock is held and closed is
-// false.
+// Messages cross it by system calls on fd, which is valid as long as the lock
+// is held and closed is false.
 type socket struct {
-	nl     *netlink.Conn
-	rc     syscall.RawConn
 	fd     int
 	port   uint32
 	peer   uint32 // who is believed
@@ -30,17 +28,46 @@ type socket struct {
 
 	family genetlink.Family // on generic netlink
 
+	// poller is set while the socket is in the runtime's network poller: always
+	// for a Subscription, and for a Conn only while a call waits. There the
+	// poller costs more than it seems. It learns of each answer that is queued,
+	// though nobody waits for it, and wakes up a thread that idles in
+	// epoll_wait(2): one more system call for each echo, on another processor.
+	poller atomic.Pointer[poller]
+
 	// receive takes one datagram without waiting and keeps what comes of it in
 	// the owner of the socket. It reports whether there was anything. It is
 	// made once, as each closure costs an allocation.
 	receive func(fd uintptr) bool
 }
 
+// A poller is a file descriptor in the runtime's network poller.
+type poller struct {
+	file *os.File
+	rc   syscall.RawConn
+}
+
+// newPoller puts fd into the poller and takes ownership of it.
+func newPoller(fd int) (*poller, error) {
+	p := &poller{file: os.NewFile(uintptr(fd), "netlink")}
+	rc, err := p.file.SyscallConn()
+	if err != nil {
+		_ = p.file.Close()
+		return nil, err
+	}
+	p.rc = rc
+	return p, nil
+}
+
 // past is a deadline that makes a waiting read return at once.
 var past = time.Unix(1, 0)
 
-// open opens a socket as cfg says, connects it, and looks up the family. The
-// owner sets receive.
+// interrupt makes a read that waits, or is about to, return at once.
+func (p *poller) interrupt() { _ = p.file.SetReadDeadline(past) }
+
+// open opens a socket as cfg says, connects it, and joins groups. The owner
+// sets receive. Package netlink does the work; fd is its socket, which it no
+// longer has.
 func open(ctx context.Context, cfg *Config, to target) (*socket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -57,29 +84,23 @@ func open(ctx context.Context, cfg *Config, to target) (*socket, error) {
 		}
 		return nil, err
 	}
+	defer nl.Close()
 
-	s := &socket{nl: nl, peer: to.port, lock: newLock()}
-	if err := s.prepare(ctx, cfg, to); err != nil {
-		_ = nl.Close()
+	s := &socket{port: nl.PID(), peer: to.port, lock: newLock()}
+	if err := s.prepare(ctx, nl, cfg, to); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *socket) prepare(ctx context.Context, cfg *Config, to target) error {
-	rc, err := s.nl.SyscallConn()
-	if err != nil {
-		return err
-	}
-	s.rc = rc
-
+func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to target) error {
 	if cfg.ReceiveBuffer != 0 {
-		if err := s.nl.SetReadBuffer(cfg.ReceiveBuffer); err != nil {
+		if err := nl.SetReadBuffer(cfg.ReceiveBuffer); err != nil {
 			return err
 		}
 	}
 	if cfg.AllNSID {
-		if err := s.nl.SetOption(netlink.ListenAllNSID, true); err != nil {
+		if err := nl.SetOption(netlink.ListenAllNSID, true); err != nil {
 			return err
 		}
 	}
@@ -87,20 +108,12 @@ func (s *socket) prepare(ctx context.Context, cfg *Config, to target) error {
 	// Connected to the kernel, the socket refuses what another process sends to
 	// it alone; the sender gets ECONNREFUSED (netlink_getsockbyportid in
 	// net/netlink/af_netlink.c).
-	err = s.control(func(fd int) error {
-		if err := unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: to.port}); err != nil {
-			return os.NewSyscallError("connect", err)
-		}
-		sa, err := unix.Getsockname(fd)
-		if err != nil {
-			return os.NewSyscallError("getsockname", err)
-		}
-		nla, ok := sa.(*unix.SockaddrNetlink)
-		if !ok {
-			return os.NewSyscallError("getsockname", unix.EAFNOSUPPORT)
-		}
-		s.fd, s.port = fd, nla.Pid
-		return nil
+	rc, err := nl.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = control(rc, func(fd int) error {
+		return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: to.port}))
 	})
 	if err != nil {
 		return err
@@ -109,22 +122,35 @@ func (s *socket) prepare(ctx context.Context, cfg *Config, to target) error {
 	// The look-up comes before the options: package netlink can not read an
 	// acknowledgment that is both capped and extended.
 	if to.family != "" {
-		if err := s.lookUp(ctx, to.family); err != nil {
+		if err := s.lookUp(ctx, nl, to.family); err != nil {
 			return err
 		}
 	}
 	for _, o := range []netlink.ConnOption{netlink.ExtendedAcknowledge, netlink.CapAcknowledge} {
-		if err := s.nl.SetOption(o, true); err != nil {
+		if err := nl.SetOption(o, true); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, name := range cfg.GroupNames {
+		i := slices.IndexFunc(s.family.Groups, func(g genetlink.MulticastGroup) bool { return g.Name == name })
+		if i < 0 {
+			return fmt.Errorf("family %q has no multicast group %q: %w", s.family.Name, name, os.ErrNotExist)
+		}
+		if err := nl.JoinGroup(s.family.Groups[i].ID); err != nil {
+			return err
+		}
+	}
+
+	return control(rc, func(fd int) (err error) {
+		s.fd, err = duplicate(fd)
+		return err
+	})
 }
 
 // lookUp asks the kernel for the number and the groups of a family.
-func (s *socket) lookUp(ctx context.Context, name string) error {
-	disarm := s.arm(ctx)
-	f, err := genetlink.NewConn(s.nl).GetFamily(name)
+func (s *socket) lookUp(ctx context.Context, nl *netlink.Conn, name string) error {
+	disarm := arm(ctx, func() { _ = nl.SetReadDeadline(past) })
+	f, err := genetlink.NewConn(nl).GetFamily(name)
 	disarm()
 
 	switch {
@@ -139,33 +165,38 @@ func (s *socket) lookUp(ctx context.Context, name string) error {
 	return err
 }
 
-// control calls f with the file descriptor.
-func (s *socket) control(f func(fd int) error) error {
+// control calls f with the file descriptor of rc.
+func control(rc syscall.RawConn, f func(fd int) error) error {
 	var err error
-	if cerr := s.rc.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+	if cerr := rc.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
 		return cerr
 	}
 	return err
 }
 
-// arm makes reads of s return once ctx is done, until disarm is called.
-func (s *socket) arm(ctx context.Context) (disarm func()) {
+// duplicate returns another file descriptor of the same socket.
+func duplicate(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("fcntl", err)
+}
+
+// arm calls interrupt once ctx is done, unless disarm is called before. After
+// disarm it is not called any more. disarm reports whether it was.
+func arm(ctx context.Context, interrupt func()) (disarm func() bool) {
 	if ctx.Done() == nil {
-		return func() {}
+		return func() bool { return false }
 	}
-	fired := make(chan struct{})
+	finished := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		_ = s.nl.SetReadDeadline(past)
-		close(fired)
+		interrupt()
+		close(finished)
 	})
-	return func() {
+	return func() bool {
 		if stop() {
-			return
+			return false
 		}
-		// The deadline must not hit who reads next. Close may have set it as
-		// well, but who reads next looks at closed first.
-		<-fired
-		_ = s.nl.SetReadDeadline(time.Time{})
+		<-finished
+		return true
 	}
 }
 
@@ -173,22 +204,33 @@ func (s *socket) arm(ctx context.Context) (disarm func()) {
 // the error of the context, [os.ErrDeadlineExceeded] or closedError. All
 // allocations of an exchange are here.
 func (s *socket) wait(lim *limit) error {
-	if d := lim.start(); !d.IsZero() {
-		_ = s.nl.SetReadDeadline(d)
-		defer func() { _ = s.nl.SetReadDeadline(time.Time{}) }()
+	fd, err := duplicate(s.fd)
+	if err != nil {
+		return err
 	}
-	defer s.arm(lim.ctx)()
-	return s.waitArmed(lim.ctx)
+	p, err := newPoller(fd)
+	if err != nil {
+		return err
+	}
+	defer p.file.Close()
+	s.poller.Store(p)
+	defer s.poller.Store(nil)
+
+	if d := lim.start(); !d.IsZero() {
+		_ = p.file.SetReadDeadline(d)
+	}
+	defer arm(lim.ctx, p.interrupt)()
+	return s.waitIn(p, lim.ctx)
 }
 
-// waitArmed is wait for those who have armed the socket themselves.
-func (s *socket) waitArmed(ctx context.Context) error {
-	// Close sets closed and then the deadline. Whoever set the deadline since
-	// then finds closed set.
+// waitIn is wait in a poller whose deadlines are set.
+func (s *socket) waitIn(p *poller, ctx context.Context) error {
+	// Close sets closed and then interrupts the poller that it finds. If it
+	// found none, or the deadline was set after that, closed is set here.
 	if s.closed.Load() {
 		return closedError{}
 	}
-	err := s.rc.Read(s.receive)
+	err := p.rc.Read(s.receive)
 	switch {
 	case err == nil:
 		return nil
@@ -207,10 +249,15 @@ func (s *socket) close() error {
 		return closedError{}
 	}
 	// Who waits for a datagram holds the lock.
-	_ = s.nl.SetReadDeadline(past)
+	if p := s.poller.Load(); p != nil {
+		p.interrupt()
+	}
 	s.lock.acquireAlways()
 	defer s.lock.release()
-	return s.nl.Close()
+	if p := s.poller.Load(); p != nil {
+		return p.file.Close()
+	}
+	return os.NewSyscallError("close", unix.Close(s.fd))
 }
 
 // rawLimit is the number of bytes up to which a message crosses by a raw system

@@ -14,7 +14,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/mdlayher/genetlink"
 	"golang.org/x/sys/unix"
 
 	"nlpeer/pkg/wire"
@@ -198,12 +197,12 @@ func subscribe(ctx context.Context, cfg Config, to target) (*Subscription, error
 	if err != nil {
 		return nil, err
 	}
-	s := newSubscription(sock, cfg, eventRoom)
-	if err := s.join(cfg.GroupNames); err != nil {
-		_ = sock.nl.Close()
+	p, err := newPoller(sock.fd)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	sock.poller.Store(p)
+	return newSubscription(sock, cfg, eventRoom), nil
 }
 
 func newSubscription(sock *socket, cfg Config, size int) *Subscription {
@@ -226,19 +225,6 @@ func newSubscription(sock *socket, cfg Config, size int) *Subscription {
 		s.receive = func(uintptr) bool { return s.recvFrom() }
 	}
 	return s
-}
-
-func (s *Subscription) join(names []string) error {
-	for _, name := range names {
-		i := slices.IndexFunc(s.family.Groups, func(g genetlink.MulticastGroup) bool { return g.Name == name })
-		if i < 0 {
-			return fmt.Errorf("family %q has no multicast group %q: %w", s.family.Name, name, os.ErrNotExist)
-		}
-		if err := s.nl.JoinGroup(s.family.Groups[i].ID); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // PortID returns the address of the Subscription's socket, nl_pid in
@@ -320,6 +306,19 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
+// arm makes a wait return once ctx is done, until disarm is called.
+func (s *Subscription) arm(ctx context.Context) (disarm func()) {
+	p := s.poller.Load()
+	stop := arm(ctx, p.interrupt)
+	return func() {
+		if stop() {
+			// Not for the next iteration. If Close has set it as well, the next
+			// one finds closed set.
+			_ = p.file.SetReadDeadline(time.Time{})
+		}
+	}
+}
+
 // next returns the next event. last says that no other can follow the error.
 func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error) {
 	for {
@@ -374,7 +373,7 @@ func (s *Subscription) fill(ctx context.Context) (last bool, err error) {
 	}
 
 	if !s.receive(0) {
-		if err := s.waitArmed(ctx); err != nil {
+		if err := s.waitIn(s.poller.Load(), ctx); err != nil {
 			return true, err
 		}
 	}

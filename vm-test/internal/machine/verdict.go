@@ -31,14 +31,15 @@ type ending struct {
 // judge turns an ending into an exit status, and a reason if that status is
 // not simply the command's own.
 func (e ending) judge() (status int, reason string) {
+	if e.timedOut && !e.panicked { // a machine may hang after its panic
+		return StatusTimeout, "the time limit ran out"
+	}
 	if e.exit == nil {
 		switch {
 		case e.interrupted != 0:
 			return 128 + e.interrupted, "interrupted"
-		case e.panicked: // before the limit: a machine may hang after its panic
+		case e.panicked:
 			return StatusPanic, "the guest's kernel panicked"
-		case e.timedOut:
-			return StatusTimeout, "the time limit ran out"
 		case e.qemuStatus == -1:
 			return StatusLost, "the virtual machine was lost: QEMU was killed"
 		case e.wireError != nil:

@@ -23,6 +23,8 @@ const (
 	DataMax     = 4096
 )
 
+const manyEvents = 16 << 20 // bytes of receive buffer
+
 // Event is an event taken apart.
 type Event struct {
 	Group uint32
@@ -38,19 +40,23 @@ type Listener struct {
 	family *Family // nil on the raw protocol
 }
 
-// ListenRaw joins raw groups by a mask at bind.
+// ListenRaw joins raw groups by a mask at bind, with room for many events.
 func ListenRaw(t testing.TB, groups uint32) *Listener {
 	t.Helper()
-	return RawListener(Open(t, NetlinkTest, 0, groups))
+	l := RawListener(Open(t, NetlinkTest, 0, groups))
+	l.SetBuffer(t, manyEvents)
+	return l
 }
 
 // RawListener listens on a socket of the raw protocol.
 func RawListener(s *Socket) *Listener { return &Listener{Socket: s} }
 
-// ListenGenl joins the generic netlink group "beacon".
+// ListenGenl joins the generic netlink group "beacon", with room for many events.
 func ListenGenl(t testing.TB) *Listener {
 	t.Helper()
-	return GenlListener(t, Open(t, unix.NETLINK_GENERIC, 0, 0))
+	l := GenlListener(t, Open(t, unix.NETLINK_GENERIC, 0, 0))
+	l.SetBuffer(t, manyEvents)
+	return l
 }
 
 // GenlListener joins the group "beacon" on a generic netlink socket.

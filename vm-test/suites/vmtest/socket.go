@@ -77,6 +77,16 @@ func (s *Socket) Set(t testing.TB, option, value int) {
 	}
 }
 
+// SetBuffer sets the size of the receive buffer, of which the kernel makes the
+// double, or the least there is if that is more. Above the system's limit it
+// needs privilege.
+func (s *Socket) SetBuffer(t testing.TB, n int) {
+	t.Helper()
+	if err := unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, n); err != nil {
+		t.Fatalf("setsockopt(SO_RCVBUFFORCE, %d): %v", n, err)
+	}
+}
+
 // Send sends bytes to the kernel in one sendmsg.
 func (s *Socket) Send(t testing.TB, b []byte) {
 	t.Helper()

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+// A Target is where a command's messages go, and how its output is written: the
+// flags that all commands have.
+type Target struct {
+	Format Format
+	NetNS  string
+
+	// Those of AddCarrier.
+	Carrier  client.Carrier
+	Protocol int
+	PortID   uint32
+	pid      string
+}
+
+// carriers are the names of those that exist.
+var carriers = []string{client.Raw.String(), client.Generic.String()}
+
+// Add defines the flags of every command, for cmd and all below it.
+func (t *Target) Add(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	Var(flags, &t.Format, parseFormat, "output", "o", "text", "`FORMAT` of the output: text, or json (one object a line)")
+	Var(flags, &t.NetNS, parseNetNS, "netns", "n", "", "network namespace to work in: a `NAME` in "+netnsDir+", or a path; needs CAP_SYS_ADMIN")
+	CompleteFunc(cmd, "output", func(string) []string { return formats })
+	CompleteFunc(cmd, "netns", func(prefix string) []string {
+		if strings.Contains(prefix, "/") {
+			return nil
+		}
+		return netnsNames()
+	})
+}
+
+// AddCarrier defines the flags of commands that choose a carrier.
+func (t *Target) AddCarrier(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST) or genl (generic netlink family nlpeer)")
+	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
+	t.pid = pids[0]
+	Var(flags, &t.PortID, t.parsePID, "pid", "", t.pid, "port ID of our socket, `auto|getpid|thread|N`: chosen by the kernel, the process ID, thread ID << 16 | process ID, or a number")
+	CompleteFunc(cmd, "via", func(string) []string { return carriers })
+	CompleteFunc(cmd, "protocol", func(string) []string { return nil })
+	CompleteFunc(cmd, "pid", func(string) []string { return pids })
+}
+
+// CompleteFunc completes a flag from values, or files once a path was begun.
+func CompleteFunc(cmd *cobra.Command, flag string, values func(prefix string) []string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if strings.Contains(prefix, "/") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return values(prefix), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // no such flag
+	}
+}
+
+// Complete completes a flag from a list of values.
+func Complete(cmd *cobra.Command, flag string, values ...string) {
+	CompleteFunc(cmd, flag, func(string) []string { return values })
+}
+
+// CompleteNothing makes that nothing, not even a file's name, is proposed after
+// the flags.
+func CompleteNothing(cmd *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		Complete(cmd, flag)
+	}
+}
+
+func parseCarrier(s string) (c client.Carrier, err error) {
+	if err := c.UnmarshalText([]byte(s)); err != nil {
+		return 0, fmt.Errorf("there is no such carrier; known are: %s", strings.Join(carriers, ", "))
+	}
+	return c, nil
+}
+
+// Protocol numbers that the module takes.
+const protocolMin, protocolMax = 23, 31
+
+func parseProtocol(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < protocolMin || n > protocolMax {
+		return 0, fmt.Errorf("the module's protocol is a number from %d to %d", protocolMin, protocolMax)
+	}
+	return n, nil
+}
+
+var pids = []string{"auto", "getpid", "thread"}
+
+func (t *Target) parsePID(s string) (uint32, error) {
+	t.pid = s
+	switch s {
+	case "auto":
+		return 0, nil
+	case "getpid":
+		return uint32(os.Getpid()), nil
+	case "thread":
+		tid, err := threadID()
+		return uint32(tid)<<16 | uint32(os.Getpid()), err
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 {
+		return 0, errors.New("must be auto, getpid, thread, or a number from 1 to 4294967295")
+	}
+	return uint32(n), nil
+}
+
+// threadID returns the ID of a thread of ours, that which happens to run.
+func threadID() (int, error) {
+	link, err := os.Readlink("/proc/thread-self") // PID/task/TID
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(filepath.Base(link))
+}
+
+// Open returns the configuration that reaches the target, and a function to call
+// once the socket is open.
+func (t *Target) Open() (cfg client.Config, done func(), err error) {
+	if t.Protocol != 0 && t.Carrier != client.Raw {
+		return cfg, nil, Usagef("--protocol is for --via raw; generic netlink finds the family by its name")
+	}
+	cfg = client.Config{Carrier: t.Carrier, Protocol: t.Protocol, PortID: t.PortID}
+	if t.NetNS == "" {
+		return cfg, func() {}, nil
+	}
+	f, err := openNetNS(t.NetNS)
+	if err != nil {
+		return cfg, nil, err
+	}
+	cfg.NetNS = int(f.Fd())
+	return cfg, func() { f.Close() }, nil
+}
+
+// netnsDir is where ip-netns(8) keeps the namespaces that it names.
+const netnsDir = "/run/netns"
+
+func parseNetNS(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("must be a name or a path")
+	}
+	return s, nil
+}
+
+func openNetNS(name string) (*os.File, error) {
+	path := name
+	if !strings.Contains(name, "/") {
+		path = filepath.Join(netnsDir, name)
+	}
+	f, err := os.Open(path)
+	switch {
+	case err == nil:
+		return f, nil
+	case path == name || !errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("network namespace %s: %w", name, reason(err))
+	}
+	if names := netnsNames(); len(names) > 0 {
+		return nil, fmt.Errorf("there is no network namespace %q in %s; there are: %s", name, netnsDir, strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("there is no network namespace %q: %s is empty; try: sudo ip netns add %s", name, netnsDir, name)
+}
+
+func netnsNames() []string {
+	entries, err := os.ReadDir(netnsDir)
+	if err != nil {
+		return nil
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Explain puts an error of package client into the words of a command's user.
+func (t *Target) Explain(err error) error {
+	var op *client.OpError
+	isOp := errors.As(err, &op)
+	setup := isOp && (op.Op == "dial" || op.Op == "subscribe")
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, client.ErrNotLoaded):
+		return fmt.Errorf("the nlpeer module is not loaded (%s); try: sudo insmod nlpeer.ko, or: make demo", t.unknown())
+	case setup && errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port ID %d (--pid %s) is in use by another socket; try: --pid auto", t.PortID, t.pid)
+	case setup && t.NetNS != "" && errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("entering network namespace %s needs CAP_SYS_ADMIN; try with sudo", t.NetNS)
+	case setup && t.NetNS != "" && errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("%s is not a network namespace", t.NetNS)
+	case isOp && (op.ExtAck != nil || setup):
+		return &explained{err, op.Error()}
+	case isOp:
+		return &explained{err, op.Err.Error()}
+	}
+	return err
+}
+
+// explained is an error in other words.
+type explained struct {
+	error
+	text string
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.error }
+
+// unknown says what the kernel does not know if it does not know the module.
+func (t *Target) unknown() string {
+	if t.Carrier == client.Generic {
+		return fmt.Sprintf("family %s is unknown to this kernel", wire.FamilyName)
+	}
+	n := t.Protocol
+	if n == 0 {
+		n = wire.NetlinkTest
+	}
+	return fmt.Sprintf("protocol %d is unknown to this kernel", n)
+}

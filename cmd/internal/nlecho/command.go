@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+
+// Package nlecho is the command nlecho.
+package nlecho
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+// An echoer is what is needed of a client.Conn.
+type echoer interface {
+	AppendEcho(ctx context.Context, dst, payload []byte) ([]byte, error)
+	PortID() uint32
+	Counters() client.Counters
+}
+
+const (
+	defaultSize     = 56 // as ping
+	defaultInterval = time.Second
+	defaultTimeout  = time.Second
+)
+
+type options struct {
+	target     cli.Target
+	count      uint64 // 0: no limit
+	interval   time.Duration
+	size       int
+	deadline   time.Duration // 0: none
+	timeout    time.Duration
+	flood      bool
+	timestamps bool
+	quiet      bool
+	ack        bool
+}
+
+// Command returns the command.
+func Command(s *cli.Streams) *cobra.Command {
+	o := options{
+		interval: defaultInterval,
+		size:     defaultSize,
+		timeout:  defaultTimeout,
+	}
+	cmd := &cobra.Command{
+		Use:   "nlecho [flags] [MESSAGE]",
+		Short: "send messages to the nlpeer kernel module and show what comes back",
+		Long:  long,
+		Example: `  nlecho hello                      one message
+  nlecho -c 5 -i 0.2 hello          five, 200 ms apart
+  nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
+  printf 'a\nb\n' | nlecho          a message a line
+  nlecho -q -f -w 10                as many as 10 seconds hold
+  nlecho -o json -c 3 hi | jq .rtt_ns`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("takes one MESSAGE, but there are %d arguments; quote a message that has spaces", len(args))
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` messages")
+	cli.Var(flags, &o.interval, cli.Seconds(0, cli.MaxDuration), "interval", "i", "1", "`SECONDS` between two messages, such as 0.2, or a duration, such as 200ms")
+	cli.Var(flags, &o.size, cli.Size(0, wire.PayloadMax), "size", "s", "", fmt.Sprintf("send random payloads of `BYTES`, 0 to %d", wire.PayloadMax))
+	cli.Var(flags, &o.deadline, cli.Seconds(time.Millisecond, cli.MaxDuration), "deadline", "w", "", "stop after `SECONDS`, however many messages were sent")
+	cli.Var(flags, &o.timeout, cli.Seconds(time.Millisecond, cli.MaxDuration), "timeout", "W", "1", "wait `SECONDS` for each answer")
+	flags.BoolVarP(&o.flood, "flood", "f", false, "send the next message as soon as the last is answered; no line for each")
+	flags.BoolVarP(&o.timestamps, "timestamps", "D", false, "begin each line with the time: seconds since 1970")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each answer, only errors and the last line")
+	o.target.AddCarrier(cmd)
+	flags.BoolVar(&o.ack, "ack", false, "ask for an acknowledgment after each answer, and wait for it")
+	o.target.Add(cmd)
+	cli.CompleteNothing(cmd, "count", "interval", "size", "deadline", "timeout")
+
+	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
+		source, err := o.source(s, args, flags.Changed)
+		if err != nil {
+			return err
+		}
+		cfg, done, err := o.target.Open()
+		if err != nil {
+			return err
+		}
+		cfg.Acknowledge = o.ack
+		conn, err := client.Dial(ctx, cfg)
+		done()
+		if err != nil {
+			return o.target.Explain(err)
+		}
+		defer conn.Close()
+		return o.run(ctx, s, conn, source)
+	})
+	return cmd
+}
+
+// source decides what is sent, how often and how fast, from what is on the
+// command line.
+func (o *options) source(s *cli.Streams, args []string, given func(flag string) bool) (source, error) {
+	switch {
+	case o.flood && given("interval"):
+		return nil, cli.Usagef("-f and -i contradict each other: -f waits for nothing but the answer")
+	case len(args) > 0 && given("size"):
+		return nil, cli.Usagef("MESSAGE and -s contradict each other: -s sends a random payload")
+	case len(args) > 0 && len(args[0]) > wire.PayloadMax:
+		return nil, cli.Usagef("MESSAGE has %d bytes; the limit is %d", len(args[0]), wire.PayloadMax)
+	}
+	if o.flood {
+		o.interval = 0
+	}
+	switch {
+	case len(args) > 0:
+		if !given("count") && !given("interval") && !given("deadline") && !o.flood {
+			o.count = 1
+		}
+		return message(args[0]), nil
+	case given("size") || cli.Terminal(s.In):
+		return newRandom(o.size), nil
+	}
+	if !given("interval") {
+		o.interval = 0
+	}
+	return &lines{in: s.In}, nil
+}
+
+const long = `nlecho sends messages to the netlink peer in the kernel, which sends each back,
+and shows how long that took. Every answer is compared with what was sent, byte
+for byte; one that differs is an error and counts as lost.
+
+What is sent:
+
+  MESSAGE    once; with any of -c, -i, -w and -f as often as they say
+  -s BYTES   random payloads of that size, once a second until Ctrl-C, or as
+             -c, -i, -w and -f say
+  neither    if standard input is a terminal, as with -s 56; else the lines of
+             standard input, without their newlines, one after the other
+
+Each answer is a line: how long it is, its number, our port ID, the round-trip
+time and, except for random payloads, what came back. The last line has the
+totals. To send the word "completion", write: nlecho -- completion
+
+EXIT STATUS
+  0   all messages were answered
+  1   some or none were
+  2   wrong usage, wrong input, or the kernel could not be asked at all
+
+JSON
+With -o json every line is an object, and more members may be added to it. Times
+are integers: nanoseconds, or for unix_ns nanoseconds since 1970.
+
+  type "answer"    seq, port, bytes, rtt_ns, unix_ns, and what came back: text if
+                   it is UTF-8, else base64; neither for a random payload
+  type "lost"      seq, port, bytes, unix_ns, reason ("timeout", "differs",
+                   "overrun", "refused", "interrupted" or "error"), error (a
+                   text), errno (such as "EPERM", if there is one)
+  type "summary"   transmitted, received, lost, loss_percent, stale (answers that
+                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev`

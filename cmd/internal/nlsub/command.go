@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+
+// Package nlsub is the command nlsub.
+package nlsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+// A subscription is what is needed of a client.Subscription.
+type subscription interface {
+	Events(ctx context.Context) iter.Seq2[client.Event, error]
+	Stats() client.SubscriptionStats
+}
+
+// maxBuffer is the largest receive buffer that can be asked for: the kernel
+// doubles it and keeps it in an int.
+const maxBuffer = 1<<30 - 1
+
+type options struct {
+	target    cli.Target
+	list      string // of groups
+	groups    uint32 // for raw
+	names     []string
+	count     uint64        // 0: no limit
+	limit     time.Duration // 0: none
+	idle      time.Duration // 0: none
+	timestamp bool
+	failOnGap bool
+	buffer    int
+	allNSID   bool
+	quiet     bool
+}
+
+// Command returns the command.
+func Command(s *cli.Streams) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "nlsub [flags]",
+		Short: "print the events that the nlpeer kernel module multicasts",
+		Long:  long,
+		Example: `  nlsub                             the beacon, until Ctrl-C
+  nlsub -c 3 --fail-on-gap          three events in a row
+  nlsub -g 1,3-5 -t                 some groups, with the time of day
+  nlsub --via genl -g beacon        over generic netlink
+  nlsub --for 10s -q                only count
+  nlsub -o json -c 3 | jq .seq`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("takes no argument, but there is %q; groups are chosen by -g", args[0])
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	o.target.AddCarrier(cmd)
+	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1), names with --via genl (default beacon)")
+	cli.Var(flags, &o.groups, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw: 0x15 for 1,3,5")
+	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` events; exit 1 if there are fewer in the end")
+	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
+	cli.Var(flags, &o.idle, cli.Seconds(time.Millisecond, cli.MaxDuration), "idle-timeout", "", "", "stop after `TIME` without an event")
+	flags.BoolVarP(&o.timestamp, "timestamp", "t", false, "begin each line with the time of day at which the event was read")
+	flags.BoolVar(&o.failOnGap, "fail-on-gap", false, "exit 1 if events were lost")
+	cli.Var(flags, &o.buffer, cli.Size(1, maxBuffer), "rcvbuf", "", "", "`SIZE` of the receive buffer in bytes, such as 64K or 1M; more than net.core.rmem_max needs CAP_NET_ADMIN")
+	flags.BoolVar(&o.allNSID, "all-nsid", false, "hear all network namespaces that have an ID in ours; needs CAP_NET_BROADCAST")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each event, only errors and the totals")
+	o.target.Add(cmd)
+	cli.CompleteNothing(cmd, "mask", "count", "for", "idle-timeout", "rcvbuf")
+	cli.CompleteFunc(cmd, "groups", func(string) []string {
+		if o.target.Carrier == client.Generic {
+			return cli.GroupNames
+		}
+		return nil
+	})
+
+	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
+		if err := o.chooseGroups(flags.Changed); err != nil {
+			return err
+		}
+		cfg, done, err := o.target.Open()
+		if err != nil {
+			return err
+		}
+		cfg.Groups, cfg.GroupNames = o.groups, o.names
+		cfg.ReceiveBuffer, cfg.AllNSID = o.buffer, o.allNSID
+		sub, err := client.Subscribe(ctx, cfg)
+		done()
+		if err != nil {
+			return o.explain(err)
+		}
+		defer sub.Close()
+		return o.run(ctx, s, sub)
+	})
+	return cmd
+}
+
+func notEmpty(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("must name at least one group")
+	}
+	return s, nil
+}
+
+func parseMask(s string) (uint32, error) {
+	mask, err := cli.ParseMask(s)
+	if err == nil && mask == 0 {
+		err = errors.New("must name at least one group")
+	}
+	return mask, err
+}
+
+// chooseGroups makes of -g and --mask what the carrier understands.
+func (o *options) chooseGroups(given func(flag string) bool) (err error) {
+	raw := o.target.Carrier == client.Raw
+	switch {
+	case given("groups") && given("mask"):
+		return cli.Usagef("-g and --mask contradict each other: both choose groups")
+	case given("mask") && !raw:
+		return cli.Usagef("--mask is for --via raw; on generic netlink groups have names: -g %s", strings.Join(cli.GroupNames, ","))
+	case given("mask"):
+		return nil
+	case raw && !given("groups"):
+		o.groups = 1
+	case raw:
+		if o.groups, err = cli.ParseGroups(o.list); err != nil {
+			if _, nerr := cli.ParseGroupNames(o.list); nerr == nil {
+				err = fmt.Errorf("%w; names are for --via genl", err)
+			}
+		}
+	case !given("groups"):
+		o.names = []string{wire.McgrpBeacon}
+	default:
+		o.names, err = cli.ParseGroupNames(o.list)
+	}
+	if err != nil {
+		return cli.Usagef("-g: %w", err)
+	}
+	return nil
+}
+
+// explain is Target.Explain with what only a subscription can meet.
+func (o *options) explain(err error) error {
+	switch {
+	case o.allNSID && errors.Is(err, os.ErrPermission):
+		if o.target.NetNS != "" {
+			return errors.New("--netns needs CAP_SYS_ADMIN and --all-nsid needs CAP_NET_BROADCAST; try with sudo")
+		}
+		return errors.New("--all-nsid needs CAP_NET_BROADCAST in this network namespace; try with sudo")
+	case len(o.names) > 0 && errors.Is(err, os.ErrNotExist) && !errors.Is(err, client.ErrNotLoaded):
+		var op *client.OpError
+		if errors.As(err, &op) {
+			return fmt.Errorf("%s; known are: %s", strings.TrimSuffix(op.Err.Error(), ": "+os.ErrNotExist.Error()), strings.Join(cli.GroupNames, ", "))
+		}
+	}
+	return o.target.Explain(err)
+}
+
+const long = `nlsub joins multicast groups of the netlink peer in the kernel and prints a line
+for each event: its group, its number in the group, its kind, when it was made
+(seconds since the machine was started), the length of its data, and the data,
+as text if they can be printed, else in hexadecimal. Events are numbered without
+a gap; "lost 3" at the end of a line says that three are missing before it.
+
+It stops at Ctrl-C, or as -c, --for and --idle-timeout say, and ends with the
+totals: what was received and lost in each group and in all, and how often the
+receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes it rarer.
+
+EXIT STATUS
+  0   all went well
+  1   fewer events came than -c asked for; or with --fail-on-gap, events were
+      lost
+  2   wrong usage, or the kernel could not be asked at all
+
+JSON
+With -o json every line is an object, and more members may be added to it. Times
+are integers: nanoseconds, or for unix_ns nanoseconds since 1970.
+
+  type "event"     group, name (of the group, on generic netlink only), seq, kind,
+                   boottime_ns (when it was made), unix_ns (when it was read),
+                   lost (events missing before it), bytes, data (base64), nsid
+                   (with --all-nsid, if it is from another namespace)
+  type "overrun"   count (overruns up to now), unix_ns
+  type "error"     error (a text), unix_ns: a message that made no sense
+  type "summary"   received, lost, overruns, time_ns, groups: a list of group,
+                   name, nsid, received, lost`

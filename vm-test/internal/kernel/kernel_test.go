@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nlpeer/vm-test/internal/cache"
+)
+
+func TestFind(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, k := range Table {
+		if seen[k.Name] {
+			t.Errorf("two rows are called %s", k.Name)
+		}
+		seen[k.Name] = true
+		if got, err := Find(k.Name); err != nil || got != k {
+			t.Errorf("Find(%q) = %+v, %v", k.Name, got, err)
+		}
+	}
+	if k, err := Find(""); err != nil || k.Name != Default() {
+		t.Errorf("the default: %+v, %v", k, err)
+	}
+	for release, name := range ofRelease {
+		if !seen[name] {
+			t.Errorf("%s's kernel %s is in no row", release, name)
+		}
+	}
+	_, err := Find("2.4")
+	if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "6.1, 6.12") {
+		t.Errorf("an unknown one: %v, want ErrUnknown and the names that are known", err)
+	}
+}
+
+func TestParsePackage(t *testing.T) {
+	got := parsePackage(`Package: linux-headers-6.1.0-56-amd64
+Source: linux
+Version: 6.1.192-2
+Installed-Size: 5980
+Depends: linux-headers-6.1.0-56-common (= 6.1.192-2), linux-kbuild-6.1 (>= 6.1.192-2), linux-compiler-gcc-12-x86 | gcc:native, libc6 (>= 2.34)
+Description-en: Header files
+ Depends: not a field
+
+Package: another
+Version: 1
+`)
+	want := pkg{
+		Name: "linux-headers-6.1.0-56-amd64", Version: "6.1.192-2",
+		Depends: []string{"linux-headers-6.1.0-56-common", "linux-kbuild-6.1", "linux-compiler-gcc-12-x86", "libc6"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var kept []string
+	for _, d := range append(got.Depends, "linux-base", "linux-image-7.3.4+deb13-amd64", "linux-binary-7.3.4+deb13-amd64", "linux-modules-7.3.4+deb13-amd64") {
+		if ours.MatchString(d) {
+			kept = append(kept, d)
+		}
+	}
+	wantKept := []string{"linux-headers-6.1.0-56-common", "linux-kbuild-6.1", "linux-image-7.3.4+deb13-amd64", "linux-binary-7.3.4+deb13-amd64", "linux-modules-7.3.4+deb13-amd64"}
+	if diff := cmp.Diff(wantKept, kept); diff != "" {
+		t.Errorf("packages that are followed (-want +got):\n%s", diff)
+	}
+}
+
+func TestComplaint(t *testing.T) {
+	out := "Get:1 http://x\nErr:2 http://x bookworm\n  Could not resolve\nE: Failed to fetch http://x\nReading\n"
+	if got := complaint(out, errors.New("exit status 100")); got != "Err:2 http://x bookworm; E: Failed to fetch http://x" {
+		t.Errorf("%q", got)
+	}
+	if got := complaint("", errors.New("exit status 100")); got != "exit status 100" {
+		t.Errorf("without a line that tells: %q", got)
+	}
+}
+
+// put makes a file with its folders.
+func put(t *testing.T, root, name, content string) {
+	t.Helper()
+	file := filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHalfUnpackedIsNotUsed(t *testing.T) {
+	c, err := cache.OpenAt(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := Table[0]
+	root := c.Path("kernels", k.Name+"-"+k.Arch)
+	put(t, root, "boot/vmlinuz-1", "")
+	if u, err := Lookup(c, k); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%+v, %v; want ErrNotExist", u, err)
+	}
+	if err := seal(root, Unpacked{Version: "1", Package: "1-1"}); err != nil {
+		t.Fatal(err)
+	}
+	u, err := Lookup(c, k)
+	if want := (Unpacked{Kernel: k, Root: root, Version: "1", Package: "1-1"}); err != nil || u != want {
+		t.Errorf("%+v, %v; want %+v", u, err, want)
+	}
+}
+
+func TestLayouts(t *testing.T) {
+	for _, tt := range []struct{ name, image, modules string }{
+		{"one package", "boot/vmlinuz-V", "lib/modules/V"},
+		{"split package", "usr/lib/modules/V/vmlinuz", "usr/lib/modules/V"},
+	} {
+		root := t.TempDir()
+		put(t, root, tt.image, "")
+		put(t, root, tt.modules+"/kernel/x.ko", "")
+		u := Unpacked{Root: root, Version: "V"}
+		if got := u.Image(); got != filepath.Join(root, tt.image) {
+			t.Errorf("%s: image %s", tt.name, got)
+		}
+		if got := u.Modules(); got != filepath.Join(root, tt.modules) {
+			t.Errorf("%s: modules %s", tt.name, got)
+		}
+	}
+}
+
+func TestPrepareBuild(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "usr/src/linux-headers-V/Makefile", "include /usr/src/linux-headers-common/Makefile\n")
+	if err := prepareBuild(root, "V", "/cache/k"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(root, "usr/src/linux-headers-V/Makefile"))
+	if want := "include /cache/k/usr/src/linux-headers-common/Makefile\n"; err != nil || string(b) != want {
+		t.Errorf("%q, %v; want %q", b, err, want)
+	}
+}

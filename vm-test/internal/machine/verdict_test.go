@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+
+package machine
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"nlpeer/vm-test/internal/wire"
+)
+
+// The rules that turn what was seen into an exit status. Only these need the
+// inside of the package: most endings are hard to bring about on purpose.
+func TestJudge(t *testing.T) {
+	exit := func(status int) *wire.ExitInfo { return &wire.ExitInfo{Status: status} }
+	tests := []struct {
+		name   string
+		end    ending
+		status int
+		reason string // part of it; "" for none at all
+	}{
+		{"passed", ending{exit: exit(0), qemuStatus: 1}, 0, ""},
+		{"failed", ending{exit: exit(7), qemuStatus: 15}, 7, ""},
+		{"ended by a signal", ending{exit: exit(137), qemuStatus: 19}, 137, ""},
+		{"highest status", ending{exit: exit(255), qemuStatus: 255}, 255, ""},
+		{"passed, the kernel complained", ending{exit: exit(0), qemuStatus: 1, complaints: 1}, 123, "kernel complained"},
+		{"failed, the kernel complained", ending{exit: exit(7), qemuStatus: 15, complaints: 1}, 7, "kernel complained"},
+		{"not started", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5}, 2, "insmod: no"},
+		{"not started, the kernel complained", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5, complaints: 1}, 2, "insmod: no"},
+
+		{"power off without a verdict", ending{qemuStatus: 0}, 120, "lost"},
+		{"the agent gave up", ending{qemuStatus: 255}, 120, "lost"},
+		{"debug exit without a verdict", ending{qemuStatus: 1}, 120, "lost"},
+		{"QEMU killed", ending{qemuStatus: -1}, 120, "killed"},
+		{"garbage on the wire", ending{wireError: errors.New("wire: checksum"), qemuStatus: -1}, 120, "lost"},
+		{"verdict, but the machine powered off", ending{exit: exit(0), qemuStatus: 0}, 120, "lost"},
+		{"verdict, but another status", ending{exit: exit(0), qemuStatus: 3}, 120, "lost"},
+		{"verdict, then killed", ending{exit: exit(0), qemuStatus: -1}, 120, "lost"},
+
+		{"panic", ending{qemuStatus: 0, panicked: true}, 121, "panicked"},
+		{"panic after the verdict", ending{exit: exit(0), qemuStatus: 0, panicked: true}, 121, "panicked"},
+		{"panic that hung until the limit", ending{qemuStatus: -1, panicked: true, timedOut: true}, 121, "panicked"},
+		{"time limit", ending{qemuStatus: -1, timedOut: true}, 122, "time limit"},
+		{"verdict just after the time limit", ending{exit: exit(0), qemuStatus: 1, timedOut: true}, 122, "time limit"},
+		{"interrupted", ending{qemuStatus: -1, interrupted: 2}, 130, "interrupted"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, reason := tt.end.judge()
+			if status != tt.status || !strings.Contains(reason, tt.reason) || (tt.reason == "") != (reason == "") {
+				t.Errorf("%d %q, want %d and a reason with %q", status, reason, tt.status, tt.reason)
+			}
+		})
+	}
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+
+package beacon_test
+
+import (
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+// After n events the beacon is where n intervals put it: what a tick costs
+// does not add up.
+func TestNoDrift(t *testing.T) {
+	const ms, n = 4, 400
+	c := module(t, "interval_ms=0")
+	l := vmtest.ListenRaw(t, 1)
+	c.Set(t, interval(ms), genl(0), size(4096))
+	first := l.Next(t)
+	before := c.Stats(t)
+	last := first
+	for range n {
+		last = l.Next(t)
+	}
+	after := c.Stats(t)
+
+	grid := after.Ticks + after.Missed - before.Ticks - before.Missed
+	elapsed := (last.Time - first.Time) / (ms * 1e6)
+	if d := int64(grid) - int64(elapsed); d < -5 || d > 5 {
+		t.Errorf("%d ticks in the time of %d intervals (%d ticks missed)", grid, elapsed, after.Missed-before.Missed)
+	}
+}
+
+// Settings other than the interval leave the schedule alone, however often
+// they change; so does the interval that it has already.
+func TestScheduleGoesOn(t *testing.T) {
+	const ms = 20
+	c := module(t, "interval_ms=0")
+	l := vmtest.ListenRaw(t, 1)
+	c.Set(t, interval(ms), genl(0))
+	first := l.Next(t)
+	before := c.Stats(t)
+	last := first
+	sets := 0
+	for last.Seq < first.Seq+20 {
+		c.Set(t, size(uint32(sets%100)), interval(ms))
+		sets++
+		for _, e := range l.Drain(t) {
+			last = e
+		}
+		if now := vmtest.Now(t); now-last.Time > 1e9*20 {
+			t.Fatalf("no tick for %d ns while settings change", now-last.Time)
+		}
+	}
+	after := c.Stats(t)
+	if sets < 100 {
+		t.Errorf("changed only %d times, that shows nothing", sets)
+	}
+	grid := after.Ticks + after.Missed - before.Ticks - before.Missed
+	elapsed := (last.Time - first.Time) / (ms * 1e6)
+	if d := int64(grid) - int64(elapsed); d < -2 || d > 2 {
+		t.Errorf("%d ticks in the time of %d intervals while settings change", grid, elapsed)
+	}
+}
+
+// A new interval begins its schedule when it is set: the old one's next tick
+// does not come.
+func TestNewSchedule(t *testing.T) {
+	c := module(t, "interval_ms=0")
+	l := vmtest.ListenRaw(t, 1)
+	for _, ms := range []uint32{100, 30, 150, 1} {
+		before := vmtest.Now(t)
+		c.Set(t, interval(ms))
+		ticks := c.Stats(t)
+		l.Drain(t)
+		e := l.Next(t)
+		if ms > 1 && ticks.Ticks == c.Stats(t).Ticks {
+			t.Error("an event without a tick")
+		}
+		if e.Time < before+uint64(ms)*1e6 {
+			t.Errorf("interval %d ms: an event %d ns after it was set", ms, e.Time-before)
+		}
+	}
+}
+
+// unbunched fails the test if more events stand in a span of time than ticks
+// can: a tick may be handled as late as the next is due, so four events take
+// more than one interval, five more than two, and so on.
+func unbunched(t *testing.T, events []vmtest.Event, ms uint64) {
+	t.Helper()
+	for i := range events {
+		for k := 3; k <= 10 && i+k < len(events); k++ {
+			if span := events[i+k].Time - events[i].Time; span < uint64(k-2)*ms*1e6 {
+				t.Fatalf("events %d to %d came within %d ns, the interval is %d ms",
+					events[i].Seq, events[i+k].Seq, span, ms)
+			}
+		}
+	}
+}
+
+// stall takes the only processor for a while, so that nothing but interrupts
+// runs. The kernel takes it back after 950 ms by default.
+func stall(t *testing.T, ms uint64) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread dies with its priority
+		err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 50}, 0)
+		for end := vmtest.Now(t) + ms*1e6; err == nil && vmtest.Now(t) < end; {
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A machine that is behind skips ticks and says how many. It numbers none of
+// them and sends none of them later.
+func TestMissed(t *testing.T) {
+	if runtime.NumCPU() > 1 {
+		t.Skip("another processor would send the events")
+	}
+	const ms = 10
+	c := module(t, "interval_ms=0")
+	l := vmtest.ListenRaw(t, 1)
+	c.Set(t, interval(ms), genl(0))
+	seen := vmtest.Numbers{}
+	var events []vmtest.Event
+	receive := func(n int) {
+		for range n {
+			e := l.Next(t)
+			seen.Follow(t, e)
+			events = append(events, e)
+		}
+	}
+	receive(5)
+	for range 3 {
+		before := c.Stats(t).Missed
+		stall(t, 300)
+		receive(5)
+		if missed := c.Stats(t).Missed - before; missed < 15 {
+			t.Errorf("missed %d ticks of %d ms within 300 ms", missed, ms)
+		}
+	}
+	c.Set(t, interval(0))
+	s := c.Stats(t)
+	events = append(events, l.Drain(t)...)
+	unbunched(t, events, ms)
+	if s.Raw.Events != s.Ticks || uint64(len(events)) != s.Ticks || s.Idle != 0 {
+		t.Errorf("received %d events, %d counted, of %d ticks (%d idle, %d missed)",
+			len(events), s.Raw.Events, s.Ticks, s.Idle, s.Missed)
+	}
+	grid := s.Ticks + s.Missed
+	elapsed := (events[len(events)-1].Time-events[0].Time)/(ms*1e6) + 1
+	if d := int64(grid) - int64(elapsed); d < -3 || d > 3 {
+		t.Errorf("%d ticks and missed ones in the time of %d intervals", grid, elapsed)
+	}
+}
+
+// More to send than there is time for: never two ticks at once, no number lost.
+func TestOverload(t *testing.T) {
+	c := module(t, "interval_ms=0", "groups=0xffffffff")
+	l := vmtest.ListenRaw(t, 0xffffffff)
+	c.Set(t, interval(1), genl(0), size(vmtest.DataMax))
+	seen := vmtest.Numbers{}
+	var first []vmtest.Event
+	for range 150 {
+		for g := range uint32(vmtest.RawGroups) {
+			e := l.Next(t)
+			if e.Group != g+1 {
+				t.Fatalf("an event of group %d, want %d: two ticks at once", e.Group, g+1)
+			}
+			seen.Follow(t, e)
+			if g == 0 {
+				first = append(first, e)
+			}
+		}
+	}
+	unbunched(t, first, 1)
+}
+
+// Without a listener a tick costs no event, no number and no memory for one.
+func TestIdle(t *testing.T) {
+	c := module(t, "interval_ms=0", "groups=0xffffffff")
+	c.Set(t, interval(1), size(vmtest.DataMax))
+	vmtest.Until(t, "a hundred ticks were idle", func() bool { return c.Stats(t).Idle >= 100 })
+	c.Set(t, interval(0))
+	s := c.Stats(t)
+	if s.Idle != s.Ticks || s.Raw.Events != 0 || s.Genl.Events != 0 || s.Raw.EventErrors != 0 || s.Genl.EventErrors != 0 {
+		t.Errorf("without a listener: %+v", s)
+	}
+
+	raw, generic := vmtest.ListenRaw(t, 1<<6), vmtest.ListenGenl(t)
+	c.Set(t, interval(2))
+	for _, l := range []*vmtest.Listener{raw, generic} {
+		if e := l.Next(t); e.Seq != 1 {
+			t.Errorf("group %d: the first event that anybody heard has number %d", e.Group, e.Seq)
+		}
+	}
+
+	// And again, when all have gone.
+	raw.Close()
+	generic.Close()
+	vmtest.Until(t, "ticks are idle again", func() bool { return c.Stats(t).Idle > s.Idle+20 })
+	gone := c.Stats(t)
+	vmtest.Until(t, "more ticks were idle", func() bool { return c.Stats(t).Idle > gone.Idle+20 })
+	if s := c.Stats(t); s.Raw.Events != gone.Raw.Events || s.Genl.Events != gone.Genl.Events {
+		t.Errorf("events without a listener: %+v after %+v", s, gone)
+	}
+}
+
+// A listener to a group that the beacon does not send to is none.
+func TestIdleForOthers(t *testing.T) {
+	c := module(t, "interval_ms=0", "groups=6")
+	l := vmtest.ListenRaw(t, 0xffffffff&^6)
+	vmtest.ListenGenl(t)
+	c.Set(t, interval(1), genl(0))
+	vmtest.Until(t, "fifty ticks were idle", func() bool { return c.Stats(t).Idle >= 50 })
+	c.Set(t, interval(0))
+	if s := c.Stats(t); s.Idle != s.Ticks || s.Raw.Events+s.Genl.Events != 0 {
+		t.Errorf("%+v", s)
+	}
+	l.Empty(t)
+}
