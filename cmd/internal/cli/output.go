@@ -39,6 +39,9 @@ func (o *Output) JSON(v any) {
 	o.Write(o.buf.Bytes())
 }
 
+// Terminal says whether it goes to a terminal.
+func (o *Output) Terminal() bool { return Terminal(o.w) }
+
 // Err returns the first error of a write.
 func (o *Output) Err() error { return o.err }
 

@@ -52,9 +52,6 @@ func Lines(ctx context.Context, r io.Reader, limit int) (<-chan []byte, func() e
 			}
 			if err == nil {
 				line = line[:len(line)-1]
-			} else if len(line) > limit {
-				failed = fmt.Errorf("standard input: line %d is longer than %d bytes", n, limit)
-				return
 			}
 			select {
 			case lines <- append([]byte(nil), line...):

@@ -44,7 +44,7 @@ func (t *Target) Add(cmd *cobra.Command) {
 		if strings.Contains(prefix, "/") {
 			return nil
 		}
-		return netnsNames()
+		return netnsNames(netnsDir)
 	})
 }
 
@@ -143,7 +143,7 @@ func (t *Target) Open() (cfg client.Config, done func(), err error) {
 	if t.NetNS == "" {
 		return cfg, func() {}, nil
 	}
-	f, err := openNetNS(t.NetNS)
+	f, err := openNetNS(netnsDir, t.NetNS)
 	if err != nil {
 		return cfg, nil, err
 	}
@@ -161,10 +161,11 @@ func parseNetNS(s string) (string, error) {
 	return s, nil
 }
 
-func openNetNS(name string) (*os.File, error) {
+// openNetNS opens a namespace by its path, or by its name in dir.
+func openNetNS(dir, name string) (*os.File, error) {
 	path := name
 	if !strings.Contains(name, "/") {
-		path = filepath.Join(netnsDir, name)
+		path = filepath.Join(dir, name)
 	}
 	f, err := os.Open(path)
 	switch {
@@ -173,14 +174,14 @@ func openNetNS(name string) (*os.File, error) {
 	case path == name || !errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("network namespace %s: %w", name, reason(err))
 	}
-	if names := netnsNames(); len(names) > 0 {
-		return nil, fmt.Errorf("there is no network namespace %q in %s; there are: %s", name, netnsDir, strings.Join(names, ", "))
+	if names := netnsNames(dir); len(names) > 0 {
+		return nil, fmt.Errorf("there is no network namespace %q in %s; there are: %s", name, dir, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("there is no network namespace %q: %s is empty; try: sudo ip netns add %s", name, netnsDir, name)
+	return nil, fmt.Errorf("there is no network namespace %q: %s is empty; try: sudo ip netns add %s", name, dir, name)
 }
 
-func netnsNames() []string {
-	entries, err := os.ReadDir(netnsDir)
+func netnsNames(dir string) []string {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}

@@ -94,4 +94,5 @@ EXIT STATUS
 
 JSON
 With -o json the answer is one object on one line, whose type is the command's
-name, and more members may be added to it. Durations are integers: nanoseconds.`
+name, and more members may be added to it. Durations are integers: nanoseconds.
+An error is text on standard error all the same.`

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,7 +138,7 @@ func describe(b client.Beacon) string {
 	}
 	var to []string
 	if b.Groups != 0 {
-		to = append(to, "raw groups "+cli.GroupList(b.Groups))
+		to = append(to, rawGroups(b.Groups))
 	}
 	if b.Generic {
 		to = append(to, "genl group "+wire.McgrpBeacon)
@@ -181,4 +182,11 @@ func family(netns int) (familyJSON, error) {
 		v.Groups = append(v.Groups, mcgrpJSON{g.Name, g.ID})
 	}
 	return v, nil
+}
+
+func rawGroups(mask uint32) string {
+	if bits.OnesCount32(mask) == 1 {
+		return "raw group " + cli.GroupList(mask)
+	}
+	return "raw groups " + cli.GroupList(mask)
 }

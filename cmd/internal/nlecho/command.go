@@ -20,6 +20,7 @@ type echoer interface {
 	AppendEcho(ctx context.Context, dst, payload []byte) ([]byte, error)
 	PortID() uint32
 	Counters() client.Counters
+	Close() error
 }
 
 const (
@@ -43,6 +44,10 @@ type options struct {
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
+	return command(s, func(ctx context.Context, cfg client.Config) (echoer, error) { return client.Dial(ctx, cfg) })
+}
+
+func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, error)) *cobra.Command {
 	o := options{
 		interval: defaultInterval,
 		size:     defaultSize,
@@ -56,7 +61,7 @@ func Command(s *cli.Streams) *cobra.Command {
   nlecho -c 5 -i 0.2 hello          five, 200 ms apart
   nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
   printf 'a\nb\n' | nlecho          a message a line
-  nlecho -q -f -w 10                as many as 10 seconds hold
+  nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
   nlecho -o json -c 3 hi | jq .rtt_ns`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -91,7 +96,7 @@ func Command(s *cli.Streams) *cobra.Command {
 			return err
 		}
 		cfg.Acknowledge = o.ack
-		conn, err := client.Dial(ctx, cfg)
+		conn, err := dial(ctx, cfg)
 		done()
 		if err != nil {
 			return o.target.Explain(err)
@@ -154,7 +159,8 @@ EXIT STATUS
 
 JSON
 With -o json every line is an object, and more members may be added to it. Times
-are integers: nanoseconds, or for unix_ns nanoseconds since 1970.
+are integers: nanoseconds, or for unix_ns nanoseconds since 1970. An error that
+ends the command is text on standard error all the same.
 
   type "answer"    seq, port, bytes, rtt_ns, unix_ns, and what came back: text if
                    it is UTF-8, else base64; neither for a random payload

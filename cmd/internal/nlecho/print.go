@@ -130,7 +130,7 @@ func (p *printer) summary(t *tally, elapsed time.Duration, stale uint64, stopped
 		out.JSON(sum)
 	} else {
 		line := []byte(nil)
-		if stopped && cli.Terminal(p.streams.In) {
+		if stopped && out.Terminal() {
 			line = append(line, '\n') // the terminal has just shown ^C
 		}
 		line = append(line, totals(t, stale)...)

@@ -79,9 +79,13 @@ func (o *options) loop(ctx context.Context, p *printer, t *tally, conn echoer, s
 			p.answer(t.transmitted, answer, sent, rtt)
 		} else {
 			reason := why(ctx, err)
-			p.lost(t.transmitted, len(payload), sent, reason, o.words(reason, err, payload, answer), err)
+			words := o.words(reason, err, payload, answer)
+			if reason == broken && o.target.Format == cli.Text {
+				return fmt.Errorf("seq=%d: %s", t.transmitted, words)
+			}
+			p.lost(t.transmitted, len(payload), sent, reason, words, err)
 			if reason == broken {
-				return fmt.Errorf("giving up: %w", o.target.Explain(err))
+				return fmt.Errorf("seq=%d: %s", t.transmitted, words)
 			}
 		}
 

@@ -23,6 +23,7 @@ import (
 type subscription interface {
 	Events(ctx context.Context) iter.Seq2[client.Event, error]
 	Stats() client.SubscriptionStats
+	Close() error
 }
 
 // maxBuffer is the largest receive buffer that can be asked for: the kernel
@@ -46,6 +47,10 @@ type options struct {
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
+	return command(s, func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) })
+}
+
+func command(s *cli.Streams, subscribe func(context.Context, client.Config) (subscription, error)) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "nlsub [flags]",
@@ -97,7 +102,7 @@ func Command(s *cli.Streams) *cobra.Command {
 		}
 		cfg.Groups, cfg.GroupNames = o.groups, o.names
 		cfg.ReceiveBuffer, cfg.AllNSID = o.buffer, o.allNSID
-		sub, err := client.Subscribe(ctx, cfg)
+		sub, err := subscribe(ctx, cfg)
 		done()
 		if err != nil {
 			return o.explain(err)
@@ -187,7 +192,8 @@ EXIT STATUS
 
 JSON
 With -o json every line is an object, and more members may be added to it. Times
-are integers: nanoseconds, or for unix_ns nanoseconds since 1970.
+are integers: nanoseconds, or for unix_ns nanoseconds since 1970. An error that
+ends the command is text on standard error all the same.
 
   type "event"     group, name (of the group, on generic netlink only), seq, kind,
                    boottime_ns (when it was made), unix_ns (when it was read),

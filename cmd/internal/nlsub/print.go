@@ -138,7 +138,7 @@ func (p *printer) summary(stats client.SubscriptionStats, groups []client.GroupS
 		out.JSON(sum)
 	} else {
 		line := []byte(nil)
-		if stopped && cli.Terminal(p.streams.In) {
+		if stopped && out.Terminal() {
 			line = append(line, '\n') // the terminal has just shown ^C
 		}
 		for _, g := range groups {

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+
+package nlctl_test
+
+import (
+	"context"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nlpeer"
+	"nlpeer/cmd/internal/cli"
+	"nlpeer/cmd/internal/clitest"
+	"nlpeer/cmd/internal/nlctl"
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+func TestMain(m *testing.M) { clitest.Main(m, nlctl.Command) }
+
+func TestCommon(t *testing.T) {
+	clitest.CheckCommon(t, nlctl.Command, "nlctl", nlpeer.Version())
+	clitest.CheckOutputEnds(t)
+}
+
+// A peer remembers its beacon.
+type peer struct {
+	cfg     client.Config
+	beacon  client.Beacon
+	refusal error // of a change
+	closed  bool
+}
+
+func (p *peer) dial(_ context.Context, cfg client.Config) (nlctl.Peer, error) {
+	p.cfg = cfg
+	return p, nil
+}
+
+func (p *peer) Beacon(context.Context) (client.Beacon, error) { return p.beacon, nil }
+
+func (p *peer) SetBeacon(_ context.Context, c client.BeaconChange) error {
+	if p.refusal != nil {
+		return p.refusal
+	}
+	if c.Interval != nil {
+		p.beacon.Interval = *c.Interval
+	}
+	if c.Groups != nil {
+		p.beacon.Groups = *c.Groups
+	}
+	if c.Generic != nil {
+		p.beacon.Generic = *c.Generic
+	}
+	if c.Size != nil {
+		p.beacon.Size = *c.Size
+	}
+	return nil
+}
+
+func (p *peer) Stats(context.Context) (client.Stats, error) {
+	return client.Stats{
+		Carriers: []client.CarrierStats{
+			{Carrier: wire.CarrierRaw, Requests: 12, Replies: 11, Errors: 1, RxBytes: 1200, TxBytes: 1100, Events: 7},
+			{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 60, TxBytes: 60, EventErrors: 2},
+		},
+		Beacon: client.BeaconStats{Ticks: 100, Idle: 90, Missed: 1},
+	}, nil
+}
+
+func (p *peer) Close() error { p.closed = true; return nil }
+
+var sysfs = fstest.MapFS{
+	"version":                &fstest.MapFile{Data: []byte(nlpeer.Version() + "\n")},
+	"parameters/protocol":    &fstest.MapFile{Data: []byte("30\n")},
+	"parameters/interval_ms": &fstest.MapFile{Data: []byte("1000\n")},
+}
+
+func TestOutput(t *testing.T) {
+	usual := client.Beacon{Interval: time.Second, Groups: 1, Generic: true}
+	for _, test := range []struct {
+		name   string
+		args   string // separated by spaces
+		beacon client.Beacon
+		sysfs  fs.FS
+		want   string
+	}{
+		{
+			name:   "info",
+			args:   "info",
+			beacon: usual,
+			want: "module      loaded, version " + nlpeer.Version() + `
+protocol    30
+family      nlpeer, id 32, version 1
+mcast       beacon, id 9
+parameter   interval_ms=1000
+parameter   protocol=30
+beacon      every 1s to raw group 1 and genl group beacon, 0 bytes of data
+`,
+		}, {
+			name:  "info of another version",
+			args:  "info",
+			sysfs: fstest.MapFS{"version": &fstest.MapFile{Data: []byte("9.9\n")}},
+			want: "module      loaded, version 9.9, but nlctl is of " + nlpeer.Version() + `
+family      nlpeer, id 32, version 1
+mcast       beacon, id 9
+beacon      off
+`,
+		}, {
+			name:   "info without sysfs",
+			args:   "info",
+			beacon: client.Beacon{Interval: 20 * time.Millisecond, Size: 8},
+			sysfs:  fstest.MapFS{},
+			want: `module      loaded, of an unknown version (no nlpeer in /sys/module)
+family      nlpeer, id 32, version 1
+mcast       beacon, id 9
+beacon      every 20ms to nobody, 8 bytes of data
+`,
+		}, {
+			name:   "info as json",
+			args:   "info -o json",
+			beacon: usual,
+			want: `{"type":"info","loaded":true,"version":"` + nlpeer.Version() + `","protocol":30,"parameters":{"interval_ms":"1000","protocol":"30"},` +
+				`"family":{"name":"nlpeer","id":32,"version":1,"groups":[{"name":"beacon","id":9}]},` +
+				`"beacon":{"type":"beacon","interval_ns":1000000000,"groups":[1],"mask":1,"genl":true,"size":0}}` + "\n",
+		}, {
+			name: "stats",
+			args: "stats",
+			want: `  carrier  requests  replies  errors  rx bytes  tx bytes  events  event errors
+      raw        12       11       1      1200      1100       7             0
+     genl         3        3       0        60        60       0             2
+
+beacon: 100 ticks, 90 idle, 1 missed
+`,
+		}, {
+			name: "stats as json",
+			args: "-o json stats",
+			want: `{"type":"stats","carriers":[` +
+				`{"carrier":"raw","requests":12,"replies":11,"errors":1,"rx_bytes":1200,"tx_bytes":1100,"events":7,"event_errors":0},` +
+				`{"carrier":"genl","requests":3,"replies":3,"errors":0,"rx_bytes":60,"tx_bytes":60,"events":0,"event_errors":2}],` +
+				`"beacon":{"ticks":100,"idle":90,"missed":1}}` + "\n",
+		}, {
+			name:   "beacon get",
+			args:   "beacon get",
+			beacon: usual,
+			want:   "interval  1s\ngroups    1\ngenl      on\nsize      0\n",
+		}, {
+			name: "beacon get, all off",
+			args: "beacon get",
+			want: "interval  off\ngroups    none\ngenl      off\nsize      0\n",
+		}, {
+			name: "beacon get as json, all off",
+			args: "beacon get -o json",
+			want: `{"type":"beacon","interval_ns":0,"groups":[],"mask":0,"genl":false,"size":0}` + "\n",
+		}, {
+			name:   "set the interval alone",
+			args:   "beacon set --interval 250ms",
+			beacon: usual,
+			want:   "interval  250ms\ngroups    1\ngenl      on\nsize      0\n",
+		}, {
+			name:   "set the interval in seconds",
+			args:   "beacon set --interval 0.001",
+			beacon: usual,
+			want:   "interval  1ms\ngroups    1\ngenl      on\nsize      0\n",
+		}, {
+			name:   "set everything",
+			args:   "beacon set --interval 1h --groups 1,3-5,32 --genl off --size 4K",
+			beacon: usual,
+			want:   "interval  1h\ngroups    1,3-5,32\ngenl      off\nsize      4096\n",
+		}, {
+			name:   "switch everything off",
+			args:   "beacon set --interval off --groups none --genl off --size 0",
+			beacon: client.Beacon{Interval: time.Second, Groups: 7, Generic: true, Size: 9},
+			want:   "interval  off\ngroups    none\ngenl      off\nsize      0\n",
+		}, {
+			name:   "set by mask",
+			args:   "beacon set --mask 0x15 -o json",
+			beacon: usual,
+			want:   `{"type":"beacon","interval_ns":1000000000,"groups":[1,3,5],"mask":21,"genl":true,"size":0}` + "\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := peer{beacon: test.beacon}
+			if test.sysfs == nil {
+				test.sysfs = sysfs
+			}
+			got := clitest.Run(t.Context(), nlctl.CommandWith(p.dial, test.sysfs), strings.Fields(test.args)...)
+			if diff := cmp.Diff(clitest.Result{Out: test.want}, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+			if !p.closed {
+				t.Error("the connection was not closed")
+			}
+			if p.cfg.Carrier != client.Generic {
+				t.Errorf("it asked by the %v carrier", p.cfg.Carrier)
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		err  error
+		want string
+	}{
+		{
+			"beacon set --groups 3 --interval 100ms",
+			&client.OpError{Op: "beacon-set", Err: syscall.EPERM},
+			"changing the beacon needs CAP_NET_ADMIN in this network namespace; try: sudo nlctl beacon set --groups 3 --interval 100ms",
+		}, {
+			"beacon set --size 4096",
+			&client.OpError{Op: "beacon-set", Err: syscall.ERANGE, ExtAck: &client.ExtAck{Text: "integer out of range", Offset: 20}},
+			"beacon-set: numerical result out of range: integer out of range (attribute at offset 20)",
+		},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			p := peer{refusal: test.err}
+			got := clitest.Run(t.Context(), nlctl.CommandWith(p.dial, sysfs), strings.Fields(test.args)...)
+			want := clitest.Result{Code: cli.ExitError, Err: "nlctl: " + test.want + "\n"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, test := range []struct{ args, path, want string }{
+		{"", "nlctl", "a command is missing: info, stats or beacon"},
+		{"object", "nlctl", "there is no command object; commands are: info, stats, beacon"},
+		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
+		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
+		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
+		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
+		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
+		{"beacon set", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl or --size"},
+		{"beacon set -o json", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl or --size"},
+		{"beacon set --interval 0", "nlctl beacon set", `invalid argument "0" for "--interval" flag: must be 1ms to 1h, or off`},
+		{"beacon set --interval 500us", "nlctl beacon set", `invalid argument "500us" for "--interval" flag: must be 1ms to 1h, or off`},
+		{"beacon set --interval 1.5ms", "nlctl beacon set", `invalid argument "1.5ms" for "--interval" flag: must be whole milliseconds`},
+		{"beacon set --interval 3601", "nlctl beacon set", `invalid argument "3601" for "--interval" flag: must be 1ms to 1h, or off`},
+		{"beacon set --interval -1", "nlctl beacon set", `invalid argument "-1" for "--interval" flag: must be 1ms to 1h, or off`},
+		{"beacon set --groups 33", "nlctl beacon set", `invalid argument "33" for "--groups" flag: group "33" is out of range; must be 1 to 32`},
+		{"beacon set --groups 0", "nlctl beacon set", `invalid argument "0" for "--groups" flag: group "0" is out of range; must be 1 to 32`},
+		{"beacon set --mask x", "nlctl beacon set", `invalid argument "x" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`},
+		{"beacon set --mask 1 --groups 1", "nlctl beacon set", "--groups and --mask contradict each other: both choose groups"},
+		{"beacon set --genl yes", "nlctl beacon set", `invalid argument "yes" for "--genl" flag: must be on or off`},
+		{"beacon set --size 4097", "nlctl beacon set", `invalid argument "4097" for "--size" flag: must be 0 to 4096 bytes`},
+		{"beacon set --size -1", "nlctl beacon set", `invalid argument "-1" for "--size" flag: must be a number of bytes, such as 4096, 64K or 1M`},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			got := clitest.Run(t.Context(), nlctl.Command, strings.Fields(test.args)...)
+			want := clitest.Result{Code: cli.ExitError, Err: "nlctl: " + test.want + "\nTry '" + test.path + " --help' for more information.\n"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The words that the README promises, from a kernel that really is without.
+func TestNotLoaded(t *testing.T) {
+	clitest.NeedNoModule(t)
+	for args, out := range map[string]string{
+		"info":                        "module      not loaded\n",
+		"info -o json":                `{"type":"info","loaded":false}` + "\n",
+		"stats":                       "",
+		"stats -o json":               "",
+		"beacon get":                  "",
+		"beacon set --interval 100ms": "",
+	} {
+		t.Run(args, func(t *testing.T) {
+			got := clitest.Run(t.Context(), nlctl.Command, strings.Fields(args)...)
+			want := clitest.Result{
+				Code: cli.ExitError,
+				Out:  out,
+				Err:  "nlctl: the nlpeer module is not loaded (family nlpeer is unknown to this kernel); try: sudo insmod nlpeer.ko, or: make demo\n",
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for args, want := range map[string][]string{
+		"beacon":                {"get", "set"},
+		"beacon set --genl":     {"on", "off"},
+		"beacon set --interval": {"off"},
+		"beacon set --groups":   {"none"},
+		"beacon set --size":     {},
+		"info -o":               {"text", "json"},
+	} {
+		if diff := cmp.Diff(want, clitest.Complete(t, nlctl.Command, append(strings.Fields(args), "")...)); diff != "" {
+			t.Errorf("%s: proposed (-want +got):\n%s", args, diff)
+		}
+	}
+}

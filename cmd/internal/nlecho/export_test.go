@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+
+package nlecho
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/client"
+)
+
+// Echoer is what the command needs of a client.Conn.
+type Echoer = echoer
+
+// CommandWith is Command with another client.Dial.
+func CommandWith(dial func(context.Context, client.Config) (Echoer, error)) func(*cli.Streams) *cobra.Command {
+	return func(s *cli.Streams) *cobra.Command { return command(s, dial) }
+}
+
+// Percent is how a loss is written.
+var Percent = percent
