@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package client_test
 
 import (
@@ -451,7 +453,7 @@ func TestConcurrentEcho(t *testing.T) {
 	diff(t, client.Counters{}, c.Counters())
 }
 
-// echo starts an echo and returns once the peer has it.
+// startEcho starts an echo and returns once the peer has it.
 func startEcho(ctx context.Context, c *client.Conn, u *user, payload string) (<-chan result[[]byte], wire.Message) {
 	u.t.Helper()
 	r := async(func() ([]byte, error) { return c.Echo(ctx, []byte(payload)) })
@@ -716,11 +718,10 @@ func TestContextOfACall(t *testing.T) {
 		}
 	})
 	t.Run("deadline", func(t *testing.T) {
-		c, u := dialUser(t, client.Config{Timeout: time.Hour})
+		c, _ := dialUser(t, client.Config{Timeout: time.Hour})
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 		defer cancel()
-		r, _ := startEcho(ctx, c, u, "hello")
-		_, err := await(t, r)
+		_, err := c.Echo(ctx, nil)
 		wantError(t, err, context.DeadlineExceeded, os.ErrDeadlineExceeded)
 		var op *client.OpError
 		if !errors.As(err, &op) || !op.Timeout() {
@@ -799,6 +800,13 @@ func TestClose(t *testing.T) {
 	_, err = c.Subscribe(context.Background())
 	wantError(t, err, net.ErrClosed, os.ErrClosed)
 	diff(t, "echo: use of closed netlink socket", func() string { _, err := c.Echo(context.Background(), nil); return err.Error() }())
+}
+
+// A call that is about to wait when Close comes.
+func TestCloseJustBeforeWaiting(t *testing.T) {
+	c, _ := dialUser(t, client.Config{})
+	_, err := await(t, async(func() (struct{}, error) { return struct{}{}, c.CloseThenWait(context.Background()) }))
+	wantError(t, err, net.ErrClosed)
 }
 
 // Close while calls come and go: each call is carried out or fails with
@@ -945,15 +953,14 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		}
 		return len(fds)
 	}
+	u := newUser(t)
 	round := func() {
-		u := newUser(t)
-		defer unix.Close(u.fd)
 		c := must(client.DialUser(background(t), client.Config{}, u.port, 0))(t)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
+		ctx, cancel := context.WithCancel(context.Background())
 		r, _ := startEcho(ctx, c, u, "hello")
+		cancel()
 		_, err := await(t, r)
-		wantError(t, err, context.DeadlineExceeded)
+		wantError(t, err, context.Canceled)
 		c.Close()
 		if s, err := client.SubscribeUser(background(t), client.Config{}, u.port, 0); err == nil {
 			s.Close()

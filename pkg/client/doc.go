@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Package client talks to nlpeer, the netlink peer in the Linux kernel.
 //
 // A [Conn] asks: it sends a request and waits for the answer to it. A

@@ -1,8 +1,11 @@
+// SPDX-License-Identifier: MIT
+
 package client
 
 import (
 	"context"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -126,6 +129,21 @@ func (c *Conn) Send(typ, flags uint16) error {
 	return c.send(wire.AppendMessage(nil, wire.Header{Type: typ, Flags: flags, Seq: c.seq}, nil))
 }
 
+// CloseThenWait waits for a datagram after Close has looked for who waits, and
+// found nobody.
+func (c *Conn) CloseThenWait(ctx context.Context) error {
+	lim := limit{ctx: ctx}
+	if err := c.begin(&lim); err != nil {
+		return err
+	}
+	defer c.lock.release()
+	go c.Close()
+	for !c.closed.Load() || c.lock.held.Load() != 2 {
+		runtime.Gosched()
+	}
+	return opError("wait", c.wait(&lim))
+}
+
 // Call makes a request of the Conn's family.
 func (c *Conn) Call(ctx context.Context, cmd uint8, attrs []byte, parse func([]byte) error) error {
 	return c.call(ctx, "call", cmd, attrs, parse)
@@ -175,6 +193,14 @@ func (l *Lock) Acquire(ctx context.Context) error { return l.l.acquire(&limit{ct
 func (l *Lock) AcquireAlways()                    { l.l.acquireAlways() }
 func (l *Lock) Release()                          { l.l.release() }
 func (l *Lock) Held() int                         { return int(l.l.held.Load()) }
+func (l *Lock) Tokens() int                       { return len(l.l.wake) }
+
+// Enter is the beginning of an Acquire that has to wait, leave the end of one
+// that gives up.
+func (l *Lock) Enter() (leave func()) {
+	l.l.held.Add(1)
+	return l.l.leave
+}
 
 // FD is the socket's file descriptor.
 func (s *socket) FD() int { return s.fd }

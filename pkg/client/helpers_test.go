@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package client_test
 
 import (
@@ -56,7 +58,7 @@ func wantError(t *testing.T, err error, targets ...error) {
 
 // needs skips a test for the lack of something, or fails it where there can be
 // no excuse.
-func needs(t *testing.T, what string, err error) {
+func needs(t testing.TB, what string, err error) {
 	t.Helper()
 	if err == nil {
 		return
@@ -79,7 +81,7 @@ func must[T any](v T, err error) func(t *testing.T) T {
 }
 
 // eventually waits until ok. Nothing signals what it is for.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
 		if time.Now().After(end) {
@@ -118,12 +120,12 @@ func await[T any](t *testing.T, c <-chan result[T]) (T, error) {
 // A user is a socket of a process on NETLINK_USERSOCK. It plays the kernel, or
 // somebody who should not be believed.
 type user struct {
-	t    *testing.T
+	t    testing.TB
 	fd   int
 	port uint32
 }
 
-func newUser(t *testing.T) *user {
+func newUser(t testing.TB) *user {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
 	needs(t, "NETLINK_USERSOCK", err)

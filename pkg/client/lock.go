@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package client
 
 import (
@@ -80,17 +82,22 @@ func (l *lock) wait(lim *limit) error {
 		err = os.ErrDeadlineExceeded
 	}
 
-	// Step back. If all others have left, the lock is on its way to us and must
-	// be passed on.
+	l.leave()
+	return err
+}
+
+// leave takes back a waiter's claim. If all others have left, the lock is on
+// its way to the waiter and must be passed on.
+func (l *lock) leave() {
 	for {
 		n := l.held.Load()
 		if n == 1 {
 			<-l.wake
 			l.release()
-			return err
+			return
 		}
 		if l.held.CompareAndSwap(n, n-1) {
-			return err
+			return
 		}
 	}
 }

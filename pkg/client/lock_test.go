@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package client_test
 
 import (
@@ -65,6 +67,17 @@ func TestLockIsNotLostByThoseWhoGiveUp(t *testing.T) {
 	// It still works.
 	l.AcquireAlways()
 	l.Release()
+}
+
+// A waiter gives up just when the lock is handed to it.
+func TestLockHandedToOneWhoGivesUp(t *testing.T) {
+	l := client.NewLock()
+	l.AcquireAlways()
+	leave := l.Enter()
+	l.Release()
+	leave()
+	diff(t, 0, l.Held())
+	diff(t, 0, l.Tokens())
 }
 
 // The last of several waiters gets the lock although the others left.

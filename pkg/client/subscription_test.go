@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package client_test
 
 import (
@@ -336,6 +338,7 @@ func TestOneIterationAtATime(t *testing.T) {
 		for _, err := range s.Events(background(t)) {
 			n++
 			wantError(t, err)
+			diff(t, "events: events are already ranged over", err.Error())
 		}
 		diff(t, 1, n)
 		break
@@ -413,9 +416,11 @@ func TestConnSubscribeKnowsItsGroups(t *testing.T) {
 			_, err := c.Subscribe(background(t), group)
 			wantError(t, err, syscall.EINVAL)
 		}
-		// On the host the peer's protocol does not exist.
-		if _, err := c.Subscribe(background(t)); err != nil {
+		// Without the module the peer's protocol does not exist.
+		if s, err := c.Subscribe(background(t)); err != nil {
 			wantError(t, err, client.ErrNotLoaded)
+		} else {
+			s.Close()
 		}
 	})
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package wire_test
 
 import (
@@ -8,8 +10,8 @@ import (
 	"nlpeer/pkg/wire"
 )
 
-// What a 6.18 kernel answered to a CTRL_CMD_GETFAMILY whose name is too long,
-// on a socket with NETLINK_EXT_ACK and NETLINK_CAP_ACK.
+// The parts of an acknowledgment. The policy is the kernel's for the name in
+// CTRL_CMD_GETFAMILY.
 var (
 	quoted = wire.Header{Len: 0x38, Type: 16, Flags: 1, Seq: 9, PortID: 0}
 

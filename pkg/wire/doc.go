@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Package wire encodes and decodes netlink messages without allocating.
 //
 // It knows the bytes and nothing else: message headers, generic netlink

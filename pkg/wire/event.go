@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package wire
 
 // An Event is one event of a multicast group, the same on every carrier.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package wire_test
 
 import (
@@ -27,7 +29,7 @@ func damaged(f *testing.F, b []byte) {
 	f.Add(append(bytes.Clone(b), 0))
 }
 
-// sameStart tells whether view begins at b[off].
+// within tells whether b has the bytes of view at off.
 func within(b, view []byte, off int) bool {
 	return off+len(view) <= len(b) && bytes.Equal(b[off:off+len(view)], view)
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package wire_test
 
 import (

@@ -3,12 +3,12 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"testing"
 
@@ -70,9 +70,10 @@ func TestEchoSystemCalls(t *testing.T) {
 				}
 				delete(got, call)
 			}
-			// The runtime may look after its own affairs now and then.
+			// The runtime looks after its own affairs now and then, as time
+			// passes and not as echoes are made.
 			for call, n := range got {
-				if n > rounds/50 {
+				if n > rounds/5 {
 					t.Errorf("system call %d: %d times in %d echoes", call, n, rounds)
 				}
 			}
@@ -80,14 +81,17 @@ func TestEchoSystemCalls(t *testing.T) {
 	}
 }
 
-// countSystemCalls lets the kernel's tracer count the system calls that f makes
-// on its thread, by number.
+// countSystemCalls lets the kernel's tracer count the system calls that this
+// process makes in f, by number. It counts all threads: what f does may wake
+// one that costs more than f.
 func countSystemCalls(t *testing.T, f func()) map[int]int {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
 	event := "/sys/kernel/tracing/events/raw_syscalls/sys_enter"
-	trigger := fmt.Sprintf("hist:keys=id if common_pid == %d", unix.Gettid())
+	trigger := fmt.Sprintf("hist:keys=id if comm == %q", bytes.TrimSpace(comm))
 	write := func(s string) {
 		if err := os.WriteFile(filepath.Join(event, "trigger"), []byte(s), 0); err != nil {
 			t.Fatalf("the kernel's tracer: %v", err)
