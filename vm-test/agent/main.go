@@ -27,15 +27,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "agent: made to be the first process of a virtual machine; see nlvm --help")
 		os.Exit(2)
 	}
-	if err := serve(); err != nil {
-		// The host takes a machine that ends without a verdict for lost and
-		// shows the console, so this line is found.
-		fmt.Printf("nlvm agent: %v\n", err)
-	}
+	// The host takes a machine that ends without a verdict for lost and shows
+	// the console, so this line is found.
+	fmt.Printf("nlvm agent: %v\n", serve())
 	powerOff(255)
 }
 
-// serve prepares the machine and answers the host until the verdict is out.
+// serve prepares the machine and answers the host. It returns only with an
+// error: a run that goes well ends in powerOff.
 func serve() error {
 	if err := prepare(); err != nil {
 		return err

@@ -71,6 +71,9 @@ func (s *stdio) start(c *command) {
 		c.stdin.feed(s.toChild, c.conn)
 		if s.terminal == nil {
 			s.toChild.Close()
+		} else {
+			// A terminal in raw mode has no end of file: the host's was hung up.
+			c.signal(unix.SIGHUP)
 		}
 	}()
 	s.copiers.Go(func() { copyFrames(c.conn, wire.Stdout, s.fromOut) })

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -107,10 +108,43 @@ func (f *machineFlags) items() ([]tarball.Item, error) {
 		}
 		items = append(items, tarball.Item{Source: host, Name: path.Clean(guest)[1:]})
 	}
+	size, err := totalSize(items)
+	if err != nil {
+		return nil, err
+	}
+	// The guest's files are in its memory. What is only just too much is found
+	// out there.
+	if size>>20 >= int64(f.mem) {
+		return nil, fmt.Errorf("--put: %d MiB do not fit into a guest of %d MiB; give it more with --mem", size>>20, f.mem)
+	}
 	return items, nil
 }
 
-// args are the flags again, to be passed on to another nlvm.
+func totalSize(items []tarball.Item) (int64, error) {
+	var total int64
+	for _, i := range items {
+		source, err := filepath.EvalSymlinks(i.Source)
+		if err != nil {
+			return 0, err
+		}
+		err = filepath.WalkDir(source, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				total += info.Size()
+			}
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// changedFlags are the flags that were given, to be passed on to another nlvm.
 func changedFlags(set *pflag.FlagSet) []string {
 	var args []string
 	set.Visit(func(fl *pflag.Flag) {

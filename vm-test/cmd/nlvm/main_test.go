@@ -81,8 +81,14 @@ type result struct {
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience())
-	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, nlvm, args...)
+	cmd := exec.CommandContext(ctx, nlvm, args...)
+	t.Cleanup(func() {
+		cancel()
+		if cmd.Process != nil && cmd.ProcessState == nil { // the test gave up on it
+			_ = cmd.Wait()
+		}
+	})
+	return cmd
 }
 
 // finish runs a command to its end, or waits for one that was started.

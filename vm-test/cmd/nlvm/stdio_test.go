@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,8 +150,9 @@ func TestShell(t *testing.T) {
 	expect("# ") // the prompt
 	io.WriteString(master, "echo $((6*7))-$(stty size)-$(tty)\r")
 	expect("42-33 77-/dev/pts/0")
-	io.WriteString(master, "sleep 1000\r")
-	expect("sleep 1000")
+	// Not before the shell's line editor has given the terminal back.
+	io.WriteString(master, "echo u''p; sleep 1000\r")
+	expect("up")
 	io.WriteString(master, "\x03")
 	expect("^C")
 	io.WriteString(master, "exit 9\r")
@@ -166,30 +168,49 @@ func TestShell(t *testing.T) {
 	}
 }
 
+// A terminal that goes away takes the guest along.
+func TestShellHangup(t *testing.T) {
+	needVM(t)
+	master, slave := openTerminal(t)
+	cmd := command(t, "shell", "--no-module", "--no-commands")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reader(t, master)("# ")
+	slave.Close()
+	master.Close()
+	if r := finish(t, cmd); r.status == 0 {
+		t.Error("exit status 0")
+	}
+}
+
 func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	// Not os.OpenFile: its Fd would make the file blocking, without deadlines.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Skipf("this needs a pseudo terminal: %v", err)
 	}
+	master = os.NewFile(uintptr(fd), "master")
 	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+	if err := master.SetReadDeadline(time.Now().Add(patience())); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 77}); err != nil {
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
-	fd, err := unix.IoctlRetInt(int(master.Fd()), unix.TIOCGPTPEER)
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 77}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
-		n, nerr := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-		if nerr != nil {
-			t.Fatal(nerr)
-		}
-		if fd, err = unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-			t.Fatal(err)
-		}
+		t.Fatal(err)
 	}
-	slave = os.NewFile(uintptr(fd), "slave")
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { slave.Close() })
 	return master, slave
 }

@@ -58,7 +58,7 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if err != nil {
 		file := c.Path("module-build.log")
 		_ = os.WriteFile(file, log, 0o644)
-		return "", fmt.Errorf("the module does not build for %s: %w\n%s\n(whole log: %s)", k.Version, err, diagnostics(log), file)
+		return "", fmt.Errorf("the module does not build for %s: %w\n%s\n(whole log: %s)", k.Version, err, reasons(log), file)
 	}
 	done("")
 	if w := diagnostics(log); w != "" && p != nil && p.W != nil {
@@ -108,7 +108,8 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	}
 	// The headers name the compiler that the kernel was built with; the
 	// installed one does as well, for a module.
-	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "CC=gcc", "W=1",
+	// Without BTF: it needs a tool (pahole) that few have, for what no test uses.
+	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "CC=gcc", "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=",
 		fmt.Sprintf("-j%d", runtime.NumCPU()), "modules")
 	// Called from a Makefile, its variables must not reach this build.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
@@ -139,6 +140,15 @@ func diagnostics(log []byte) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// reasons are the diagnostics, or the end of the log if there are none.
+func reasons(log []byte) string {
+	if d := diagnostics(log); d != "" {
+		return d
+	}
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
 // install strips the module and moves it to its place, with the log.

@@ -46,7 +46,7 @@ func openApt(c *cache.Cache, suite, arch string, p *Progress) (*apt, error) {
 		}
 	}
 	if _, err := os.Stat(keyring); err != nil {
-		return nil, errors.New("Debian's signing keys are not installed; try: sudo apt-get install debian-archive-keyring")
+		return nil, errors.New("the signing keys of Debian's archive are not installed; try: sudo apt-get install debian-archive-keyring")
 	}
 	a := &apt{suite: suite, arch: arch, dir: c.Path("apt", suite+"-"+arch), progress: p}
 	for _, d := range []string{"lists/partial", "archives/partial", "etc"} {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -260,7 +261,10 @@ func (s *run) report() (int, error) {
 	return status, nil
 }
 
-const linesShown = 60
+const (
+	linesShown  = 60
+	cutDistance = 8 // lines between "cut here" and a headline, at most
+)
 
 // showEnd shows why a machine died: what its kernel said last.
 func (s *run) showEnd(status int) {
@@ -279,6 +283,13 @@ func (s *run) showEnd(status int) {
 // command that could not be started, all of it.
 func (s *run) showComplaints() {
 	from := s.first
+	// A WARN's own text comes before its headline.
+	for i := from; i >= 0 && i > from-cutDistance; i-- {
+		if strings.Contains(s.log[i].Text, "[ cut here ]") {
+			from = i
+			break
+		}
+	}
 	if s.end.exit.Setup != "" && from < 0 {
 		from = 0
 	}

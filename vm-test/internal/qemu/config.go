@@ -47,7 +47,7 @@ type Config struct {
 //     ACPI's the emulated processor interprets firmware code for 3.5 seconds;
 //   - quiet, because each character on the serial console is a slow exit to
 //     QEMU; an oops raises the level by itself.
-const baseAppend = "console=ttyS0 quiet panic=-1 panic_on_oops=1 softlockup_panic=1 slub_debug=FZPU pci=noacpi"
+const baseAppend = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 slub_debug=FZPU pci=noacpi"
 
 // The descriptors that QEMU inherits, see start.
 const (
