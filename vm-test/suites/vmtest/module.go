@@ -115,6 +115,7 @@ type NetlinkSocket struct {
 	Protocol int
 	PortID   uint32
 	Groups   uint32
+	Rmem     int // bytes of memory that wait to be received
 	Drops    int
 }
 
@@ -127,16 +128,32 @@ func Sockets(t testing.TB) []NetlinkSocket {
 			continue
 		}
 		var (
-			sk, rmem, wmem, dump, locks, inode string
-			s                                  NetlinkSocket
+			sk, wmem, dump, locks, inode string
+			s                            NetlinkSocket
 		)
-		if _, err := fmt.Sscanf(string(line), "%s %d %d %x %s %s %s %s %d %s", &sk, &s.Protocol, &s.PortID,
-			&s.Groups, &rmem, &wmem, &dump, &locks, &s.Drops, &inode); err != nil {
+		if _, err := fmt.Sscanf(string(line), "%s %d %d %x %d %s %s %s %d %s", &sk, &s.Protocol, &s.PortID,
+			&s.Groups, &s.Rmem, &wmem, &dump, &locks, &s.Drops, &inode); err != nil {
 			t.Fatalf("/proc/net/netlink: %q: %v", line, err)
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// Line finds the socket in /proc/net/netlink.
+func (s *Socket) Line(t testing.TB) NetlinkSocket {
+	t.Helper()
+	protocol, err := unix.GetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range Sockets(t) {
+		if l.Protocol == protocol && l.PortID == s.PortID {
+			return l
+		}
+	}
+	t.Fatalf("no socket of protocol %d with port ID %d in /proc/net/netlink", protocol, s.PortID)
+	return NetlinkSocket{}
 }
 
 func proc(t testing.TB, path string) []byte {

@@ -11,10 +11,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
 )
+
+// The tests must not run on the process's first thread: that one outlives a
+// goroutine locked to it, and would keep the namespace that it was moved to.
+func init() { runtime.LockOSThread() }
 
 // Main runs a suite, or one of its children (see AsUser), and is called from
 // TestMain. Outside the VM it fails when NLPEER_CI says that there must be one,
