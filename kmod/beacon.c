@@ -218,8 +218,11 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 		next.size = config->size;
 
 	rearm = next.interval != b->config.interval;
-	if (rearm)
+	if (rearm) {
 		hrtimer_cancel(&b->timer);
+		/* The old schedule sends nothing after the caller is answered. */
+		flush_work(&b->work);
+	}
 
 	spin_lock_irq(&b->lock);
 	b->config = next;

@@ -126,7 +126,8 @@ const (
 	AttrCarrierStatsRxBytes = 5 // u64
 	// Bytes of the replies, message headers included.
 	AttrCarrierStatsTxBytes = 6 // u64
-	// Events sent to a group that had a listener.
+	// Events sent to a group that had a listener, in this namespace or in
+	// another: netlink keeps one set of listeners for all.
 	AttrCarrierStatsEvents = 7 // u64
 	// Events lost for lack of memory. Every listener of the group was told
 	// by ENOBUFS.

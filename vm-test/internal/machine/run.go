@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -266,12 +268,19 @@ const (
 	cutDistance = 8 // lines between "cut here" and a headline, at most
 )
 
-// showEnd shows why a machine died: what its kernel said last.
+// showEnd shows why a machine died: what its kernel said from its first
+// complaint on, or last if it had none. An oops can be longer than linesShown,
+// and its headline says more than its end.
 func (s *run) showEnd(status int) {
 	if status != StatusPanic && status != StatusLost {
 		return
 	}
-	for _, line := range s.process.Console.Lines(linesShown) {
+	lines := s.process.Console.Lines(math.MaxInt)
+	from := slices.IndexFunc(lines, splat.InConsole)
+	if from < 0 {
+		from = max(0, len(lines)-linesShown)
+	}
+	for _, line := range lines[from:] {
 		fmt.Fprintf(s.notes, "| %s\n", line)
 	}
 	if e := s.process.Stderr(); e != "" {

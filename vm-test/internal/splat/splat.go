@@ -87,3 +87,13 @@ func Is(r Record) bool {
 	// A process may write anything it likes into the log.
 	return r.Facility == 0 && complaints.MatchString(r.Text)
 }
+
+// consoleTime is what the kernel puts before a record on its console.
+var consoleTime = regexp.MustCompile(`^\[ *\d+\.\d+\] `)
+
+// InConsole says whether a line of the console is a complaint of the kernel. A
+// process that writes to the console can fake one; it is good for finding where
+// to begin to read, not for a verdict.
+func InConsole(line string) bool {
+	return complaints.MatchString(consoleTime.ReplaceAllString(line, ""))
+}

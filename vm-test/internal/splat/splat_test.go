@@ -99,3 +99,18 @@ func TestIs(t *testing.T) {
 		}
 	}
 }
+
+func TestInConsole(t *testing.T) {
+	for line, want := range map[string]bool{
+		"[    6.143110] BUG: kernel NULL pointer dereference, address: 0000000000000000": true,
+		"[  123.000001] Kernel panic - not syncing: Fatal exception":                     true,
+		"BUG: kernel NULL pointer dereference, address: 0":                               true,
+		"[    6.143110] nlpeer: loading out-of-tree module taints kernel.":               false,
+		"[    6.1] said: BUG: not at the beginning":                                      false,
+		"": false,
+	} {
+		if got := splat.InConsole(line); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}
