@@ -5,6 +5,7 @@ package main_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,10 +50,39 @@ func TestCommandStatus(t *testing.T) {
 	run(t, "--", "/etc/passwd").want(t, 126, "", "/etc/passwd")
 }
 
+// What the command printed before a panic has arrived if there was time for it;
+// so the guest waits until we have seen it.
 func TestPanic(t *testing.T) {
 	needVM(t)
-	r := run(t, "--", "sh", "-c", "echo before; echo c > /proc/sysrq-trigger; echo after")
-	r.want(t, 121, "before\n", "Kernel panic - not syncing: sysrq triggered crash")
+	cmd := command(t, "run", "--no-module", "--no-commands", "--",
+		"sh", "-c", "echo before; read go; echo c > /proc/sysrq-trigger; echo after")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(out)
+	if line, err := reader.ReadString('\n'); line != "before\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := finish(t, cmd)
+	r.stdout, r.stderr = string(rest), stderr.String()
+	r.want(t, 121, "", "Kernel panic - not syncing: sysrq triggered crash")
 }
 
 func TestOopsIsAPanic(t *testing.T) {
