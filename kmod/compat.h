@@ -20,8 +20,8 @@
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 /*
- * Split operations are young. An entry of ours that has only a do is the same
- * as an entry of the older table, member by member.
+ * Split operations are young. An entry of ours that has a do or a dump, not
+ * both, is the same as an entry of the older table, member by member.
  */
 #define genl_split_ops			genl_ops
 #define split_ops			ops
@@ -39,6 +39,16 @@
 #ifndef GENL_REQ_ATTR_CHECK		/* before 6.1 */
 #define GENL_REQ_ATTR_CHECK(info, attr)	(!(info)->attrs[attr])
 #endif
+
+/* The attributes of a dump's request. */
+static inline struct nlattr **nlpeer_dump_attrs(struct netlink_callback *cb)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+	return genl_dumpit_info(cb)->attrs;
+#else
+	return genl_info_dump(cb)->attrs;
+#endif
+}
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 static inline void hrtimer_setup(struct hrtimer *timer,

@@ -14,6 +14,33 @@ static bool event_is_raw(u32 group)
 	return group <= NLPEER_RAW_GROUPS;
 }
 
+/* Where a group keeps its number, or NLPEER_GROUPS if there is no such group. */
+static u32 event_slot(u32 group)
+{
+	if (group >= 1 && group <= NLPEER_RAW_GROUPS)
+		return group - 1;
+	return group == NLPEER_GROUP_BEACON ? NLPEER_RAW_GROUPS : NLPEER_GROUPS;
+}
+
+/**
+ * nlpeer_event_last - look up the number of a group's last event
+ * @nn: the namespace
+ * @group: any number
+ * @seq: the number, 0 if there was no event yet
+ *
+ * Context: any.
+ * Return: false if there is no such group.
+ */
+bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq)
+{
+	u32 slot = event_slot(group);
+
+	if (slot == NLPEER_GROUPS)
+		return false;
+	*seq = atomic64_read(&nn->seq[slot]);
+	return true;
+}
+
 /**
  * nlpeer_event_wanted - ask for listeners before anything is built
  * @nn: the namespace
@@ -48,7 +75,6 @@ bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group)
  */
 void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len)
 {
-	u32 slot = event_is_raw(group) ? group - 1 : NLPEER_RAW_GROUPS;
 	struct nlpeer_event ev = {
 		.group = group,
 		.kind = kind,
@@ -59,7 +85,10 @@ void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len)
 	if (!nlpeer_event_wanted(nn, group))
 		return;
 
-	ev.seq = ++nn->seq[slot];
+	/* Into the history first: who hears of a number can ask for it. */
+	ev.seq = atomic64_inc_return(&nn->seq[event_slot(group)]);
+	nlpeer_history_add(nn, &ev);
+
 	if (event_is_raw(group))
 		nlpeer_count_event(nn, NLPEER_CARRIER_RAW,
 				   nlpeer_raw_event(nn, &ev));

@@ -7,6 +7,7 @@
 #include <linux/skbuff.h>
 #include <net/genetlink.h>
 #include <net/netlink.h>
+#include <net/sock.h>
 
 #include "nlpeer.h"
 #include "genl_gen.h"
@@ -174,6 +175,98 @@ int nlpeer_nl_beacon_get_doit(struct sk_buff *skb, struct genl_info *info)
 int nlpeer_nl_beacon_set_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	return genl_request(info, genl_beacon_set);
+}
+
+/* Where a dump of events stands, in the 48 bytes that netlink keeps for it. */
+struct genl_event_dump {
+	u64 pos;	/* in the history */
+};
+
+int nlpeer_nl_event_get_start(struct netlink_callback *cb)
+{
+	const struct nlpeer_event largest = { .len = NLPEER_DATA_MAX };
+
+	BUILD_BUG_ON(sizeof(struct genl_event_dump) > sizeof(cb->ctx));
+
+	/* A reader with a small buffer must not stop at a large event. */
+	cb->min_dump_alloc = nlmsg_total_size(GENL_HDRLEN +
+					      nlpeer_event_size(&largest));
+	return 0;
+}
+
+static int genl_put_event(struct sk_buff *skb, struct netlink_callback *cb,
+			  const struct nlpeer_event *ev)
+{
+	void *hdr;
+
+	hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
+			  cb->nlh->nlmsg_seq, &nlpeer_nl_family, NLM_F_MULTI,
+			  NLPEER_CMD_EVENT_GET);
+	if (!hdr)
+		return -EMSGSIZE;
+
+	if (nlpeer_event_put(skb, ev)) {
+		genlmsg_cancel(skb, hdr);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+/* What a dump asks for: the group, and the number after which it begins. */
+static int genl_event_get_parse(struct nlpeer_net *nn,
+				struct netlink_callback *cb, u32 *group,
+				u64 *seq)
+{
+	struct nlattr **attrs = nlpeer_dump_attrs(cb);
+	u64 last;
+
+	if (!attrs[NLPEER_A_EVENT_GROUP]) {
+		NL_SET_ERR_MSG_MOD(cb->extack, "event-get needs a group");
+		return -EINVAL;
+	}
+	*group = nla_get_u32(attrs[NLPEER_A_EVENT_GROUP]);
+	if (!nlpeer_event_last(nn, *group, &last)) {
+		NL_SET_ERR_MSG_ATTR(cb->extack, attrs[NLPEER_A_EVENT_GROUP],
+				    "nlpeer: no such group");
+		return -EINVAL;
+	}
+
+	*seq = 0;
+	if (attrs[NLPEER_A_EVENT_SEQ])
+		*seq = nla_get_u64(attrs[NLPEER_A_EVENT_SEQ]);
+	if (*seq > last) {
+		NL_SET_ERR_MSG_ATTR(cb->extack, attrs[NLPEER_A_EVENT_SEQ],
+				    "nlpeer: the group has not reached that number");
+		return -ERANGE;
+	}
+	return 0;
+}
+
+int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct genl_event_dump *dump = (struct genl_event_dump *)cb->ctx;
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
+	struct nlpeer_event ev;
+	u32 group;
+	u64 seq;
+	int err;
+
+	err = genl_event_get_parse(nn, cb, &group, &seq);
+	if (err)
+		return err;
+
+	for (;;) {
+		u64 pos = dump->pos;
+
+		if (!nlpeer_history_next(nn, group, seq, &pos, &ev))
+			break;
+		err = genl_put_event(skb, cb, &ev);
+		if (err)	/* full; the next call begins with this one */
+			return skb->len ? skb->len : err;
+		dump->pos = pos;
+	}
+	return skb->len;
 }
 
 /**

@@ -29,6 +29,12 @@ static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_SIZE 
 	[NLPEER_A_BEACON_SIZE] = NLA_POLICY_MAX(NLA_U32, NLPEER_DATA_MAX),
 };
 
+/* NLPEER_CMD_EVENT_GET - dump */
+static const struct nla_policy nlpeer_event_get_nl_policy[NLPEER_A_EVENT_SEQ + 1] = {
+	[NLPEER_A_EVENT_GROUP] = { .type = NLA_U32, },
+	[NLPEER_A_EVENT_SEQ] = { .type = NLA_U64, },
+};
+
 /* Ops table for nlpeer */
 static const struct genl_split_ops nlpeer_nl_ops[] = {
 	{
@@ -54,6 +60,14 @@ static const struct genl_split_ops nlpeer_nl_ops[] = {
 		.policy		= nlpeer_beacon_set_nl_policy,
 		.maxattr	= NLPEER_A_BEACON_SIZE,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NLPEER_CMD_EVENT_GET,
+		.start		= nlpeer_nl_event_get_start,
+		.dumpit		= nlpeer_nl_event_get_dumpit,
+		.policy		= nlpeer_event_get_nl_policy,
+		.maxattr	= NLPEER_A_EVENT_SEQ,
+		.flags		= GENL_CMD_CAP_DUMP,
 	},
 };
 

@@ -12,10 +12,14 @@
 
 #include <uapi/linux/nlpeer.h>
 
+int nlpeer_nl_event_get_start(struct netlink_callback *cb);
+
 int nlpeer_nl_echo_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_beacon_get_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_beacon_set_doit(struct sk_buff *skb, struct genl_info *info);
+int nlpeer_nl_event_get_dumpit(struct sk_buff *skb,
+			       struct netlink_callback *cb);
 
 enum {
 	NLPEER_NLGRP_BEACON,

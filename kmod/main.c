@@ -29,6 +29,12 @@ static unsigned int groups = 1;
 module_param(groups, uint, 0444);
 MODULE_PARM_DESC(groups, "beacon of a new namespace: mask of raw groups, bit n - 1 for group n (default 1)");
 
+#define HISTORY_MAX	65536	/* 2 MiB in a namespace */
+
+static unsigned int history = 1024;
+module_param(history, uint, 0444);
+MODULE_PARM_DESC(history, "events that a namespace remembers, 0 to 65536 (default 1024)");
+
 static unsigned int nlpeer_net_id __read_mostly;
 
 /**
@@ -60,13 +66,19 @@ static int __net_init nlpeer_net_init(struct net *net)
 	if (err)
 		return err;
 
-	/* Last: from here on, requests come in. */
-	err = nlpeer_raw_init(nn, protocol);
+	err = nlpeer_history_init(nn, history);
 	if (err)
 		goto err_stats;
 
+	/* Last: from here on, requests come in. */
+	err = nlpeer_raw_init(nn, protocol);
+	if (err)
+		goto err_history;
+
 	return 0;
 
+err_history:
+	nlpeer_history_exit(nn);
 err_stats:
 	nlpeer_stats_exit(nn);
 	return err;
@@ -77,6 +89,7 @@ static void __net_exit nlpeer_net_exit(struct net *net)
 	struct nlpeer_net *nn = nlpeer_pernet(net);
 
 	nlpeer_raw_exit(nn);
+	nlpeer_history_exit(nn);
 	nlpeer_stats_exit(nn);
 }
 
@@ -113,6 +126,11 @@ static int __init nlpeer_check_params(void)
 	if (interval_ms > NLPEER_INTERVAL_MAX) {
 		pr_err("interval_ms=%u is out of range, it must be 0 (off) to %u\n",
 		       interval_ms, NLPEER_INTERVAL_MAX);
+		return -EINVAL;
+	}
+	if (history > HISTORY_MAX) {
+		pr_err("history=%u is out of range, it must be 0 to %u\n",
+		       history, HISTORY_MAX);
 		return -EINVAL;
 	}
 	return 0;

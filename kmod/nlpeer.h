@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The inside of nlpeer. A carrier (raw.c, genl.c) checks and strips its own
- * header; the core (events.c, beacon.c, stats.c) does the work and knows no
+ * header; the core (events.c, history.c, beacon.c, stats.c) does the work and knows no
  * header. Everything a namespace owns hangs off struct nlpeer_net.
  */
 #ifndef _NLPEER_H
@@ -71,23 +71,6 @@ struct nlpeer_beacon {
 };
 
 /**
- * struct nlpeer_net - all that nlpeer has in one network namespace
- * @net: the namespace, which outlives this
- * @raw: kernel socket of the raw protocol
- * @stats: counters of the carriers, see stats.c
- * @seq: number of the last event in each group; only the beacon's work
- *	touches it
- * @beacon: the beacon
- */
-struct nlpeer_net {
-	struct net *net;
-	struct sock *raw;
-	struct nlpeer_pcpu_stats __percpu *stats;
-	u64 seq[NLPEER_GROUPS];
-	struct nlpeer_beacon beacon;
-};
-
-/**
  * struct nlpeer_event - one event in one group
  * @group: 1 to 32 for the raw groups, or NLPEER_GROUP_BEACON
  * @kind: enum nlpeer_kind
@@ -103,6 +86,39 @@ struct nlpeer_event {
 	u32 len;
 };
 
+/**
+ * struct nlpeer_history - the last events of a namespace, of all groups
+ * @lock: guards all of it
+ * @slot: a ring of @size events, NULL if there is no history
+ * @size: events that it can hold
+ * @count: events that were ever put in; the newest is in slot @count - 1,
+ *	modulo @size
+ */
+struct nlpeer_history {
+	spinlock_t lock;	/* slots and count */
+	struct nlpeer_event *slot;
+	u32 size;
+	u64 count;
+};
+
+/**
+ * struct nlpeer_net - all that nlpeer has in one network namespace
+ * @net: the namespace, which outlives this
+ * @raw: kernel socket of the raw protocol
+ * @stats: counters of the carriers, see stats.c
+ * @seq: number of the last event in each group; written by the beacon's work
+ * @history: the last events
+ * @beacon: the beacon
+ */
+struct nlpeer_net {
+	struct net *net;
+	struct sock *raw;
+	struct nlpeer_pcpu_stats __percpu *stats;
+	atomic64_t seq[NLPEER_GROUPS];
+	struct nlpeer_history history;
+	struct nlpeer_beacon beacon;
+};
+
 /* main.c */
 struct nlpeer_net *nlpeer_pernet(const struct net *net);
 
@@ -114,13 +130,23 @@ void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			bool sent);
 size_t nlpeer_stats_size(void);
-int nlpeer_stats_put(struct sk_buff *skb, const struct nlpeer_net *nn);
+int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn);
 
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
 void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len);
 size_t nlpeer_event_size(const struct nlpeer_event *ev);
 int nlpeer_event_put(struct sk_buff *skb, const struct nlpeer_event *ev);
+
+bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq);
+
+/* history.c */
+int nlpeer_history_init(struct nlpeer_net *nn, u32 size);
+void nlpeer_history_exit(struct nlpeer_net *nn);
+void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev);
+bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
+			 struct nlpeer_event *ev);
+u32 nlpeer_history_held(struct nlpeer_net *nn);
 
 /* beacon.c */
 int nlpeer_beacon_register(void);

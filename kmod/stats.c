@@ -12,6 +12,7 @@
 
 #define CARRIERS	NLPEER_CARRIER_GENL
 #define BEACON_COUNTERS	3
+#define HISTORY_COUNTERS	2
 
 /* In the order of their attributes, which follow the carrier's number. */
 enum counter {
@@ -140,7 +141,8 @@ size_t nlpeer_stats_size(void)
 {
 	return CARRIERS * nla_total_size(nla_total_size(sizeof(u32)) +
 					 COUNTERS * nla_total_size_64bit(sizeof(u64))) +
-	       nla_total_size(BEACON_COUNTERS * nla_total_size_64bit(sizeof(u64)));
+	       nla_total_size(BEACON_COUNTERS * nla_total_size_64bit(sizeof(u64))) +
+	       nla_total_size(HISTORY_COUNTERS * nla_total_size(sizeof(u32)));
 }
 
 static int stats_put_carrier(struct sk_buff *skb, const struct nlpeer_net *nn,
@@ -193,6 +195,23 @@ static int stats_put_beacon(struct sk_buff *skb, const struct nlpeer_beacon *b)
 	return 0;
 }
 
+static int stats_put_history(struct sk_buff *skb, struct nlpeer_net *nn)
+{
+	struct nlattr *nest;
+
+	nest = nla_nest_start(skb, NLPEER_A_STATS_HISTORY);
+	if (!nest)
+		return -EMSGSIZE;
+
+	if (nla_put_u32(skb, NLPEER_A_HISTORY_STATS_SIZE, nn->history.size) ||
+	    nla_put_u32(skb, NLPEER_A_HISTORY_STATS_HELD,
+			nlpeer_history_held(nn)))
+		return -EMSGSIZE;
+
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
 /**
  * nlpeer_stats_put - write the attribute set stats
  * @skb: has room for nlpeer_stats_size()
@@ -201,7 +220,7 @@ static int stats_put_beacon(struct sk_buff *skb, const struct nlpeer_beacon *b)
  * Context: process.
  * Return: 0 or -EMSGSIZE; the caller drops the message then.
  */
-int nlpeer_stats_put(struct sk_buff *skb, const struct nlpeer_net *nn)
+int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn)
 {
 	int carrier;
 
@@ -209,5 +228,8 @@ int nlpeer_stats_put(struct sk_buff *skb, const struct nlpeer_net *nn)
 		if (stats_put_carrier(skb, nn, carrier))
 			return -EMSGSIZE;
 
-	return stats_put_beacon(skb, &nn->beacon);
+	if (stats_put_beacon(skb, &nn->beacon))
+		return -EMSGSIZE;
+
+	return stats_put_history(skb, nn);
 }

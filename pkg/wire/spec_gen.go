@@ -148,12 +148,23 @@ const (
 	AttrBeaconStatsPad    = 4 // pad
 )
 
+// Attributes of the set history-stats: the history of events, which is shared
+// by all groups of a namespace.
+const (
+	// The greatest number of events that it holds.
+	AttrHistoryStatsSize = 1 // u32
+	// Events that it holds.
+	AttrHistoryStatsHeld = 2 // u32
+)
+
 // Attributes of the set stats: all statistics of a namespace.
 const (
 	// One for each carrier, in the order of their numbers.
 	AttrStatsCarrier = 1 // nest of the set carrier-stats, any number of them
 	// The beacon's.
 	AttrStatsBeacon = 2 // nest of the set beacon-stats
+	// The history's.
+	AttrStatsHistory = 3 // nest of the set history-stats
 )
 
 // Commands of the generic netlink family nlpeer.
@@ -174,6 +185,14 @@ const (
 	// One event. Multicast by the kernel only. Listening needs no
 	// privilege.
 	CmdEvent = 5
+	// Dump the events of one group that have a number above seq, or all of
+	// them without seq, in order, as far as the history still holds them.
+	// A listener that lost events asks for them like this; what is missing
+	// before the first one in the answer is gone for good. Needs no
+	// privilege. A group that does not exist is refused with EINVAL, a seq
+	// that was not reached yet with ERANGE: the peer was loaded anew
+	// since. Both errors stand in the message that ends the dump.
+	CmdEventGet = 6
 )
 
 // Message types of the raw protocol NETLINK_TEST.

@@ -256,8 +256,14 @@ func (c *checker) operations() {
 		if *op.Value < first || *op.Value > last {
 			c.errorf("%s: number %d is not from %d to %d", what, *op.Value, first, last)
 		}
-		if (op.Do == nil) == (op.Event == nil) {
-			c.errorf("%s: wants either do or event", what)
+		kinds := 0
+		for _, is := range []bool{op.Do != nil, op.Dump != nil, op.Event != nil} {
+			if is {
+				kinds++
+			}
+		}
+		if kinds != 1 {
+			c.errorf("%s: wants one of do, dump and event", what)
 		}
 		for _, flag := range op.Flags {
 			if !slices.Contains(opFlags, flag) {
@@ -288,8 +294,8 @@ func (c *checker) operations() {
 // messages returns the messages of an operation that are described.
 func (op *operation) messages() []*message {
 	all := []*message{op.Event}
-	if op.Do != nil {
-		all = append(all, op.Do.Request, op.Do.Reply)
+	if x := op.exchange(); x != nil {
+		all = append(all, x.Request, x.Reply)
 	}
 	return slices.DeleteFunc(all, func(m *message) bool { return m == nil })
 }

@@ -240,8 +240,13 @@ func (w *docWriter) operation(s *spec, op *operation) {
 		w.printf("\n")
 		return
 	}
-	w.row("Request", s.content(op, op.Do.Request))
-	w.row("Reply", s.content(op, op.Do.Reply))
+	x := op.exchange()
+	w.row("Request", s.content(op, x.Request))
+	if op.Dump != nil {
+		w.row("Dump", "with `NLM_F_DUMP`; each message of the answer has "+s.content(op, x.Reply))
+	} else {
+		w.row("Reply", s.content(op, x.Reply))
+	}
 	w.row("Privilege", op.privilege())
 	if s.Protonum == nil {
 		w.row("Errors", s.errors(op))

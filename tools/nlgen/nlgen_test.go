@@ -141,7 +141,7 @@ func TestCheck(t *testing.T) {
 		{"command twice", genl, "value: 9", "value: 1", "operation number 1 occurs twice"},
 		{"command", genl, "value: 9", "value: 256", "operation changed: number 256 is not from 1 to 255"},
 		{"message type", raw, "value: 16", "value: 15", "operation echo: number 15 is not from 16 to 65535"},
-		{"neither do nor event", genl, "      event:\n        attributes:\n          - id\n          - size\n", "", "operation changed: wants either do or event"},
+		{"neither do nor event", genl, "      event:\n        attributes:\n          - id\n          - size\n", "", "operation changed: wants one of do, dump and event"},
 		{"flag", genl, "[admin-perm]", "[root]", `operation echo: flag "root" is not supported`},
 		{"no group", genl, "mcgrp: watchers", "mcgrp: nobody", "operation changed: there is no multicast group nobody"},
 		{"no set", genl, "attribute-set: thing\n      event", "attribute-set: things\n      event", `operation changed: there is no attribute set "things"`},

@@ -99,17 +99,21 @@ func (l *limit) UnmarshalYAML(node *yaml.Node) error {
 }
 
 type operation struct {
-	Name         string   `yaml:"name"`
-	Doc          string   `yaml:"doc"`
-	Value        *int64   `yaml:"value"`
-	AttributeSet string   `yaml:"attribute-set"`
-	Flags        []string `yaml:"flags"`
-	Do           *do      `yaml:"do"`
-	Event        *message `yaml:"event"`
-	Mcgrp        string   `yaml:"mcgrp"`
+	Name         string    `yaml:"name"`
+	Doc          string    `yaml:"doc"`
+	Value        *int64    `yaml:"value"`
+	AttributeSet string    `yaml:"attribute-set"`
+	Flags        []string  `yaml:"flags"`
+	Do           *exchange `yaml:"do"`
+	Dump         *exchange `yaml:"dump"`
+	Event        *message  `yaml:"event"`
+	Mcgrp        string    `yaml:"mcgrp"`
 }
 
-type do struct {
+// An exchange is a request and what answers it. Pre names a function that the
+// kernel calls first; it is for the kernel's generator alone.
+type exchange struct {
+	Pre     string   `yaml:"pre"`
 	Request *message `yaml:"request"`
 	Reply   *message `yaml:"reply"`
 }
@@ -217,12 +221,21 @@ func (c *checks) all() map[string]*limit {
 	return all
 }
 
-// requestAttrs returns the names of a do's attributes.
+// exchange returns the do or the dump of an operation, nil if it is an event.
+func (op *operation) exchange() *exchange {
+	if op.Do != nil {
+		return op.Do
+	}
+	return op.Dump
+}
+
+// requestAttrs returns the names of a request's attributes.
 func (op *operation) requestAttrs() []string {
-	if op.Do == nil || op.Do.Request == nil {
+	x := op.exchange()
+	if x == nil || x.Request == nil {
 		return nil
 	}
-	return op.Do.Request.Attributes
+	return x.Request.Attributes
 }
 
 // cName returns a name as it stands in the uapi header.

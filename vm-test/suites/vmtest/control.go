@@ -41,6 +41,8 @@ type CarrierStats struct {
 type Stats struct {
 	Raw, Genl           CarrierStats
 	Ticks, Idle, Missed uint64
+	HistorySize         uint32
+	HistoryHeld         uint32
 }
 
 // Control is a generic netlink socket that asks the family nlpeer. Only one
@@ -122,8 +124,8 @@ func (c *Control) Beacon(t testing.TB) Beacon {
 func (c *Control) Stats(t testing.TB) Stats {
 	t.Helper()
 	attrs := c.must(t, CmdStatsGet)
-	if len(attrs) != 3 || attrs[0].Type != 1 || attrs[1].Type != 1 || attrs[2].Type != 2 {
-		t.Fatalf("statistics are not of two carriers and a beacon: %+v", attrs)
+	if len(attrs) != 4 || attrs[0].Type != 1 || attrs[1].Type != 1 || attrs[2].Type != 2 || attrs[3].Type != 3 {
+		t.Fatalf("statistics are not of two carriers, a beacon and a history: %+v", attrs)
 	}
 	var s Stats
 	for i, to := range []*CarrierStats{&s.Raw, &s.Genl} {
@@ -134,6 +136,11 @@ func (c *Control) Stats(t testing.TB) Stats {
 		counters(t, a[1:], 2, 9, &to.Requests, &to.Replies, &to.Errors, &to.RxBytes, &to.TxBytes, &to.Events, &to.EventErrors)
 	}
 	counters(t, Attrs(t, attrs[2].Data), 1, 4, &s.Ticks, &s.Idle, &s.Missed)
+	h := Attrs(t, attrs[3].Data)
+	if len(h) != 2 || h[0].Type != 1 || h[1].Type != 2 || len(h[0].Data) != 4 || len(h[1].Data) != 4 {
+		t.Fatalf("statistics of the history: %+v", h)
+	}
+	s.HistorySize, s.HistoryHeld = native.Uint32(h[0].Data), native.Uint32(h[1].Data)
 	return s
 }
 

@@ -127,15 +127,15 @@ func (l *Listener) parse(t testing.TB, m Message) Event {
 		}
 		body = body[4:]
 	}
-	e := parseEvent(t, Attrs(t, body))
+	e := ParseEvent(t, Attrs(t, body))
 	if raw := e.Group >= 1 && e.Group <= RawGroups; raw != (l.family == nil) || !raw && e.Group != GroupBeacon {
 		t.Errorf("an event of group %d came by this protocol", e.Group)
 	}
 	return e
 }
 
-// parseEvent wants each attribute once, in the order of spec/, of its length.
-func parseEvent(t testing.TB, attrs []Attr) Event {
+// ParseEvent wants each attribute once, in the order of spec/, of its length.
+func ParseEvent(t testing.TB, attrs []Attr) Event {
 	t.Helper()
 	const pad = 6 // aligns a u64 on some architectures
 	lengths := []int{4, 8, 8, 4, -1}
