@@ -4,6 +4,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"nlpeer/pkg/wire"
@@ -95,12 +96,28 @@ type Config struct {
 	// namespace.
 	AllNSID bool
 
+	// NoResync leaves it at counting the events that a subscription misses,
+	// where else it asks the peer for them; see [Subscription]. It is for
+	// [Subscribe] only.
+	NoResync bool
+
+	// Since has the number of the event that was seen last in a group, for some
+	// or all groups that are joined: a subscription that replaces an earlier one
+	// first asks for what came after that, and so misses nothing. The number 0
+	// stands for the time before the first event. Groups are the numbers of
+	// [Event]. A peer that has not reached the number was loaded anew; then the
+	// number is forgotten. With NoResync, and for what the peer's history no
+	// longer holds, it only makes the first event's Lost right. It is for
+	// [Subscribe] only.
+	Since map[uint32]uint64
+
 	// Acknowledge asks for an acknowledgment of each request, also of those
 	// that are answered anyway, and waits for both. It is for [Dial] only.
 	Acknowledge bool
 
 	// Timeout limits each call whose context has no deadline; 0 means no limit.
-	// It does not limit how long a subscription waits for an event.
+	// It does not limit how long a subscription waits for an event, but how long
+	// it waits for those that it missed and asks for; there 0 means 5 seconds.
 	Timeout time.Duration
 }
 
@@ -131,6 +148,8 @@ func (cfg *Config) check(subscribe bool) error {
 			return configError("a Conn joins no groups: use Subscribe for Config.Groups and Config.GroupNames")
 		case cfg.AllNSID:
 			return configError("a Conn receives no events: use Subscribe for Config.AllNSID")
+		case cfg.NoResync || len(cfg.Since) != 0:
+			return configError("a Conn misses no events: use Subscribe for Config.NoResync and Config.Since")
 		}
 		return nil
 	}
@@ -141,6 +160,19 @@ func (cfg *Config) check(subscribe bool) error {
 		return configError("Config.GroupNames is for generic netlink; the raw carrier has Config.Groups")
 	case cfg.Acknowledge:
 		return configError("a Subscription sends no requests: use Dial for Config.Acknowledge")
+	}
+	return cfg.checkSince()
+}
+
+// checkSince refuses groups that cfg does not join.
+func (cfg *Config) checkSince() error {
+	for g := range cfg.Since {
+		switch {
+		case cfg.Carrier == Raw && g >= 1 && g <= 32 && (cfg.Groups&(1<<(g-1)) != 0 || cfg.Groups == 0 && g == 1):
+		case cfg.Carrier == Generic && g == wire.GroupBeacon && (len(cfg.GroupNames) == 0 || slices.Contains(cfg.GroupNames, wire.McgrpBeacon)):
+		default:
+			return configError(fmt.Sprintf("Config.Since names group %d, which is not joined", g))
+		}
 	}
 	return nil
 }

@@ -78,7 +78,14 @@ func TestConfigIsChecked(t *testing.T) {
 		{dial, client.Config{AllNSID: true}, "use Subscribe"},
 		{subscribe, client.Config{Carrier: client.Generic, Groups: 1}, "Config.GroupNames"},
 		{subscribe, client.Config{GroupNames: []string{"beacon"}}, "Config.Groups"},
+		{dial, client.Config{NoResync: true}, "use Subscribe"},
+		{dial, client.Config{Since: map[uint32]uint64{1: 1}}, "use Subscribe"},
 		{subscribe, client.Config{Acknowledge: true}, "use Dial"},
+		{subscribe, client.Config{Since: map[uint32]uint64{2: 1}}, "group 2, which is not joined"},
+		{subscribe, client.Config{Groups: 2, Since: map[uint32]uint64{1: 1}}, "group 1, which is not joined"},
+		{subscribe, client.Config{Since: map[uint32]uint64{wire.GroupBeacon: 1}}, "group 65536, which is not joined"},
+		{subscribe, client.Config{Carrier: client.Generic, Since: map[uint32]uint64{1: 1}}, "group 1, which is not joined"},
+		{subscribe, client.Config{Carrier: client.Generic, GroupNames: []string{"x"}, Since: map[uint32]uint64{wire.GroupBeacon: 1}}, "not joined"},
 	}
 	for _, tt := range tests {
 		err := tt.call(tt.cfg)

@@ -50,6 +50,8 @@ type Stats struct {
 	Carriers []CarrierStats
 	// Beacon is about the beacon.
 	Beacon BeaconStats
+	// History is about the history of events.
+	History HistoryStats
 }
 
 // CarrierStats tell what one carrier did.
@@ -81,6 +83,15 @@ type BeaconStats struct {
 	Idle uint64
 	// Missed is the number of ticks skipped because the machine was behind.
 	Missed uint64
+}
+
+// HistoryStats tell about the history of events, which is shared by all groups of
+// the namespace.
+type HistoryStats struct {
+	// Size is the greatest number of events that it holds.
+	Size uint32
+	// Held is the number of events that it holds.
+	Held uint32
 }
 
 // Beacon returns the settings of the namespace's beacon. It needs no privilege.
@@ -210,7 +221,7 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 	}
 
 	var g *Conn
-	err := c.sibling(ctx, func(netns int) (s *socket, err error) {
+	err := c.sibling(ctx, &c.cfg, func(netns int) (s *socket, err error) {
 		cfg := Config{
 			Carrier:       Generic,
 			NetNS:         netns,
@@ -230,38 +241,38 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 	return g, nil
 }
 
-// sibling opens another socket in the namespace of c. Where c was dialled the
+// sibling opens another socket in the namespace of s. Where s was opened the
 // plain way, that is most likely the namespace of the calling thread, but a
 // thread may have moved on since. The socket is asked, not the Config: the
 // NetNS there may be closed by now.
-func (c *Conn) sibling(ctx context.Context, open func(netns int) (*socket, error)) error {
-	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-	if err := c.lock.acquire(&lim); err != nil {
+func (s *socket) sibling(ctx context.Context, cfg *Config, open func(netns int) (*socket, error)) error {
+	lim := limit{ctx: ctx, timeout: cfg.Timeout}
+	if err := s.lock.acquire(&lim); err != nil {
 		return err
 	}
-	defer c.lock.release()
-	if c.closed.Load() {
+	defer s.lock.release()
+	if s.closed.Load() {
 		return closedError{}
 	}
 
-	if c.cfg.NetNS == 0 {
+	if cfg.NetNS == 0 {
 		// Needs no privilege, but Linux 5.14; before that, believe it.
-		s, err := open(0)
+		other, err := open(0)
 		if err != nil {
 			return err
 		}
-		ours, err := unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		ours, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 		if err != nil {
 			return nil
 		}
-		if theirs, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && theirs == ours {
+		if theirs, err := unix.GetsockoptUint64(other.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && theirs == ours {
 			return nil
 		}
-		_ = s.close()
+		_ = other.close()
 	}
 
 	// Needs CAP_NET_ADMIN in the namespace.
-	ns, err := unix.IoctlRetInt(c.fd, unix.SIOCGSKNS)
+	ns, err := unix.IoctlRetInt(s.fd, unix.SIOCGSKNS)
 	if err != nil {
 		return os.NewSyscallError("ioctl SIOCGSKNS", err)
 	}
@@ -338,6 +349,8 @@ func parseStats(attrs []byte) (Stats, error) {
 			s.Carriers = append(s.Carriers, c)
 		case wire.AttrStatsBeacon:
 			s.Beacon, err = parseBeaconStats(a.Data)
+		case wire.AttrStatsHistory:
+			s.History, err = parseHistoryStats(a.Data)
 		}
 		if err != nil {
 			return Stats{}, err
@@ -395,6 +408,25 @@ func parseBeaconStats(attrs []byte) (BeaconStats, error) {
 		}
 		if err != nil {
 			return BeaconStats{}, err
+		}
+	}
+	return s, nil
+}
+
+func parseHistoryStats(attrs []byte) (HistoryStats, error) {
+	var s HistoryStats
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return HistoryStats{}, err
+		}
+		switch a.Type {
+		case wire.AttrHistoryStatsSize:
+			s.Size, err = a.Uint32()
+		case wire.AttrHistoryStatsHeld:
+			s.Held, err = a.Uint32()
+		}
+		if err != nil {
+			return HistoryStats{}, err
 		}
 	}
 	return s, nil

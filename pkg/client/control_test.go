@@ -89,7 +89,10 @@ var (
 		s := wire.AppendUint64(nil, wire.AttrBeaconStatsTicks, 7)
 		s = wire.AppendUint64(s, wire.AttrBeaconStatsIdle, 8)
 		s = wire.AppendUint64(s, wire.AttrBeaconStatsMissed, 9)
-		return append(b, nest(wire.AttrStatsBeacon, s)...)
+		b = append(b, nest(wire.AttrStatsBeacon, s)...)
+		h := wire.AppendUint32(nil, wire.AttrHistoryStatsSize, 1024)
+		h = wire.AppendUint32(h, wire.AttrHistoryStatsHeld, 10)
+		return append(b, nest(wire.AttrStatsHistory, h)...)
 	}()
 	statsWant = func() client.Stats {
 		carrier := func(c wire.Carrier) client.CarrierStats {
@@ -102,6 +105,7 @@ var (
 		return client.Stats{
 			Carriers: []client.CarrierStats{carrier(wire.CarrierRaw), carrier(wire.CarrierGenl)},
 			Beacon:   client.BeaconStats{Ticks: 7, Idle: 8, Missed: 9},
+			History:  client.HistoryStats{Size: 1024, Held: 10},
 		}
 	}()
 )
@@ -202,6 +206,11 @@ func TestParseControlErrors(t *testing.T) {
 	for typ := uint16(wire.AttrBeaconStatsTicks); typ < wire.AttrBeaconStatsPad; typ++ {
 		if err := stats(nest(wire.AttrStatsBeacon, short(typ))); !errors.Is(err, wire.ErrValueLength) {
 			t.Errorf("beacon statistics attribute %d: error is %v", typ, err)
+		}
+	}
+	for typ := uint16(wire.AttrHistoryStatsSize); typ <= wire.AttrHistoryStatsHeld; typ++ {
+		if err := stats(nest(wire.AttrStatsHistory, short(typ))); !errors.Is(err, wire.ErrValueLength) {
+			t.Errorf("history statistics attribute %d: error is %v", typ, err)
 		}
 	}
 	for _, f := range []func([]byte) error{beacon, stats} {

@@ -12,7 +12,16 @@
 // The peer is reached by its raw protocol, NETLINK_TEST, and by its generic
 // netlink family, nlpeer; [Config] chooses. Echo and events are the same on
 // both. Settings and statistics exist on generic netlink only; a Conn on the
-// raw protocol opens a second socket for them when they are first asked for.
+// raw protocol opens a second socket for them when they are first asked for, as
+// a Subscription does for the events that it missed.
+//
+// # Events without loss
+//
+// A Subscription that misses events, because its receive buffer was full, asks
+// the peer for them and yields them in their place: the events of a group come
+// in order and each once, and what the peer no longer remembers is counted
+// exactly. [Config] can turn that off, and let a new Subscription begin where an
+// earlier one has stopped. [Conn.EventsSince] asks by hand.
 //
 // # Contexts
 //

@@ -184,8 +184,9 @@ func ackError(op string, a *wire.Ack) error {
 // An OverrunError says that the kernel dropped messages because the socket's
 // receive buffer was full. errors.Is finds ENOBUFS in it.
 //
-// From a Subscription it says that events are missing; the iteration goes on,
-// and the Lost of the events that follow tell how many. From a Conn it says
+// From a Subscription it says that events are missing; the iteration goes on
+// with those that the peer's history still holds, unless Config.NoResync is set,
+// and the Lost of the events that follow tell how many are gone. From a Conn it says
 // that the answer is gone; whether the request was carried out is not known.
 // Both go on to work.
 //

@@ -86,9 +86,13 @@ func SubscribeFamily(ctx context.Context, cfg Config, name string) (*Subscriptio
 func (s *Subscription) Fill(ctx context.Context) (n int, nsid int32, err error) {
 	defer s.arm(ctx)()
 	s.rest = nil
-	_, err = s.fill(ctx)
+	_, _, err = s.fill(ctx, true)
 	return len(s.rest), s.nsid, err
 }
+
+// SetSide makes c the Conn that missed events are asked for by, until one of its
+// answers makes no sense.
+func (s *Subscription) SetSide(c *Conn) { s.side = c }
 
 // Request sends a message of any type and returns copies of all that answers
 // it, up to the acknowledgment that flags ask for, or up to one answer.
@@ -153,7 +157,7 @@ func (c *Conn) Call(ctx context.Context, cmd uint8, attrs []byte, parse func([]b
 // settings and statistics.
 func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
 	var g *Conn
-	err := c.sibling(ctx, func(netns int) (_ *socket, err error) {
+	err := c.sibling(ctx, &c.cfg, func(netns int) (_ *socket, err error) {
 		g, err = dial(ctx, Config{NetNS: netns}, target{protocol: protocol})
 		if err != nil {
 			return nil, err

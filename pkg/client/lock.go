@@ -15,6 +15,7 @@ import (
 type limit struct {
 	ctx     context.Context
 	timeout time.Duration // 0 = none
+	always  bool          // also if the context has a deadline
 
 	deadline time.Time // set by the first wait, zero if there is no timeout
 }
@@ -22,7 +23,7 @@ type limit struct {
 // start returns the deadline that the timeout sets, zero if none.
 func (l *limit) start() time.Time {
 	if l.timeout > 0 && l.deadline.IsZero() {
-		if _, ok := l.ctx.Deadline(); !ok {
+		if _, ok := l.ctx.Deadline(); !ok || l.always {
 			l.deadline = time.Now().Add(l.timeout)
 		}
 	}

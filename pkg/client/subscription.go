@@ -44,9 +44,13 @@ type Event struct {
 	// keeps it longer.
 	Data []byte
 	// Lost is the number of events that are missing right before this one in
-	// its group and namespace. It is 0 in the first event, as nobody knows what
-	// the subscription was to hear.
+	// its group and namespace, and could not be recovered. It is 0 in the first
+	// event of a group that Config.Since does not name, as nobody knows what the
+	// subscription was to hear.
 	Lost uint64
+	// Recovered says that the event is from the peer's history, which was asked
+	// because events were missed. One that came live meanwhile may be among them.
+	Recovered bool
 	// NSID is the ID, in the subscription's namespace, of the namespace that
 	// the event is from; [OwnNSID] is its own. It is always that without
 	// Config.AllNSID.
@@ -64,11 +68,24 @@ func (e Event) Clone() Event {
 // Events that nobody ranges over wait in the kernel's receive buffer. Once that
 // is full, the kernel drops events, and the next one to range is told by an
 // [*OverrunError].
+//
+// What was missed is then asked for from the peer's history, as it is when a
+// number is missing between two events. So the events of a group come in order,
+// each once; those that the history no longer holds are counted in the Lost of
+// the next one. This is not done with Config.NoResync, nor for the events of
+// other namespaces. And a group of which nothing was heard before an overrun
+// has no number to go on from, unless Config.Since has one: what it lost is not
+// known. If the peer can not be asked, what is missing counts as lost.
 type Subscription struct {
 	*socket
 	cfg Config
 
 	ranging atomic.Bool
+
+	// side is the generic netlink Conn that the history is asked by, made when
+	// first needed.
+	sideMu sync.Mutex
+	side   *Conn
 
 	// All that follows belongs to who ranges; what receive uses is touched with
 	// the lock held.
@@ -86,7 +103,9 @@ type Subscription struct {
 	n       int
 	errno   syscall.Errno
 
-	received, lost, overruns, foreign, unknown atomic.Uint64
+	resync resync
+
+	received, recovered, lost, overruns, failed, foreign, unknown atomic.Uint64
 
 	// groupsMu guards groups, not what they hold. last is the one found last.
 	groupsMu sync.Mutex
@@ -100,27 +119,39 @@ type groupKey struct {
 }
 
 type group struct {
-	key            groupKey
-	seq            uint64 // of the last event
-	received, lost atomic.Uint64
+	key   groupKey
+	known bool   // seq is a number to count from
+	seq   uint64 // of the last event
+	time  uint64 // the latest of all events
+	// recoveredSeq is the last number that came from the history. Up to there
+	// what comes live is a duplicate, unless it was made later than all that
+	// came before: then it is of a peer that was loaded anew and numbers anew.
+	recoveredSeq              uint64
+	received, recovered, lost atomic.Uint64
 }
 
 // SubscriptionStats tell what a Subscription has seen since Subscribe.
 type SubscriptionStats struct {
-	// Received is the number of events.
+	// Received is the number of events that came live.
 	Received uint64
-	// Lost is the number of events missing between those received. What is
+	// Recovered is the number of events that were missed, and came from the
+	// peer's history instead.
+	Recovered uint64
+	// Lost is the number of events missing between those that came. What is
 	// missing after the last one is not known.
 	Lost uint64
 	// Overruns is how often the kernel found the receive buffer full.
 	Overruns uint64
+	// Failed is how often missed events were asked for in vain. They count as
+	// lost as soon as the next one comes live.
+	Failed uint64
 	// Foreign is the number of datagrams dropped because they did not come from
 	// the kernel.
 	Foreign uint64
 	// Unknown is the number of messages dropped because they were no events.
 	Unknown uint64
-	// Groups has an entry for each group that was heard, ordered by NSID and
-	// Group.
+	// Groups has an entry for each group that was heard or that Config.Since
+	// names, ordered by NSID and Group.
 	Groups []GroupStats
 }
 
@@ -129,8 +160,8 @@ type GroupStats struct {
 	// NSID and Group are as in [Event].
 	NSID  int32
 	Group uint32
-	// Received and Lost are as in [SubscriptionStats].
-	Received, Lost uint64
+	// Received, Recovered and Lost are as in [SubscriptionStats].
+	Received, Recovered, Lost uint64
 }
 
 // Subscribe joins multicast groups. ctx limits the call, not the Subscription.
@@ -172,7 +203,7 @@ func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, 
 	}
 
 	var s *Subscription
-	err := c.sibling(ctx, func(netns int) (_ *socket, err error) {
+	err := c.sibling(ctx, &c.cfg, func(netns int) (_ *socket, err error) {
 		cfg.NetNS = netns
 		if s, err = subscribe(ctx, cfg, cfg.target()); err != nil {
 			return nil, err
@@ -215,6 +246,11 @@ func newSubscription(sock *socket, cfg Config, size int) *Subscription {
 		nsid:   OwnNSID,
 		groups: make(map[groupKey]*group),
 	}
+	for num, seq := range cfg.Since {
+		g := s.group(groupKey{OwnNSID, num})
+		g.known, g.seq = true, seq
+		s.resync.behind = !cfg.NoResync
+	}
 	if cfg.AllNSID {
 		s.iov.Base = &s.buf[0]
 		s.iov.SetLen(len(s.buf))
@@ -238,25 +274,38 @@ func (s *Subscription) Carrier() Carrier { return s.cfg.Carrier }
 
 // Close leaves the groups and closes the Subscription. A waiting iteration ends
 // with [net.ErrClosed], and so does every later one. So does a second Close.
-func (s *Subscription) Close() error { return opError("close", s.close()) }
+func (s *Subscription) Close() error {
+	err := s.close()
+
+	s.sideMu.Lock()
+	defer s.sideMu.Unlock()
+	if s.side != nil {
+		_ = s.side.Close()
+		s.side = nil
+	}
+	return opError("close", err)
+}
 
 // Stats returns what has been seen so far.
 func (s *Subscription) Stats() SubscriptionStats {
 	st := SubscriptionStats{
-		Received: s.received.Load(),
-		Lost:     s.lost.Load(),
-		Overruns: s.overruns.Load(),
-		Foreign:  s.foreign.Load(),
-		Unknown:  s.unknown.Load(),
+		Received:  s.received.Load(),
+		Recovered: s.recovered.Load(),
+		Lost:      s.lost.Load(),
+		Overruns:  s.overruns.Load(),
+		Failed:    s.failed.Load(),
+		Foreign:   s.foreign.Load(),
+		Unknown:   s.unknown.Load(),
 	}
 	s.groupsMu.Lock()
 	defer s.groupsMu.Unlock()
 	for _, g := range s.groups {
 		st.Groups = append(st.Groups, GroupStats{
-			NSID:     g.key.nsid,
-			Group:    g.key.num,
-			Received: g.received.Load(),
-			Lost:     g.lost.Load(),
+			NSID:      g.key.nsid,
+			Group:     g.key.num,
+			Received:  g.received.Load(),
+			Recovered: g.recovered.Load(),
+			Lost:      g.lost.Load(),
 		})
 	}
 	slices.SortFunc(st.Groups, func(a, b GroupStats) int {
@@ -323,12 +372,20 @@ func (s *Subscription) arm(ctx context.Context) (disarm func()) {
 
 // next returns the next event. last says that no other can follow the error.
 func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error) {
+next:
 	for {
 		if err := ctx.Err(); err != nil {
 			return Event{}, true, err
 		}
 		if s.closed.Load() {
 			return Event{}, true, closedError{}
+		}
+		if s.resync.group != nil || len(s.resync.due) > 0 {
+			e, ok, last, err := s.recover(ctx)
+			if ok || err != nil {
+				return e, last, err
+			}
+			continue
 		}
 		for len(s.rest) > 0 {
 			m, rest, err := wire.NextMessage(s.rest)
@@ -346,10 +403,23 @@ func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error)
 				s.unknown.Add(1)
 				return Event{}, false, err
 			}
-			return s.count(w), false, nil
+			g := s.group(groupKey{s.nsid, w.Group})
+			if w.Seq <= g.recoveredSeq && w.Time <= g.time {
+				continue // recovered already
+			}
+			if s.gap(g, w.Seq) {
+				s.resync.group, s.resync.held, s.resync.holding = g, w, true
+				continue next
+			}
+			return s.count(g, w, false), false, nil
 		}
-		if last, err := s.fill(ctx); err != nil {
+		got, last, err := s.fill(ctx, !s.resync.behind)
+		if err != nil {
 			return Event{}, last, err
+		}
+		if !got && s.resync.behind {
+			s.resync.behind = false
+			s.resync.due = s.known()
 		}
 	}
 }
@@ -366,17 +436,21 @@ func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
 	return attrs, err == nil && h.Command == wire.CmdEvent
 }
 
-// fill receives one datagram, waiting for it.
-func (s *Subscription) fill(ctx context.Context) (last bool, err error) {
+// fill receives one datagram, waiting for it if it may. got is false if there
+// was none.
+func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err error) {
 	s.lock.acquireAlways() // held by nobody but Close for long
 	defer s.lock.release()
 	if s.closed.Load() {
-		return true, closedError{}
+		return false, true, closedError{}
 	}
 
 	if !s.receive(0) {
+		if !wait {
+			return false, false, nil
+		}
 		if err := s.waitIn(s.poller.Load(), ctx); err != nil {
-			return true, err
+			return false, true, err
 		}
 	}
 	switch s.errno {
@@ -385,17 +459,18 @@ func (s *Subscription) fill(ctx context.Context) (last bool, err error) {
 		case s.from.Pid != s.peer:
 			s.foreign.Add(1)
 		case s.n > len(s.buf):
-			return false, ErrTruncated
+			return true, false, ErrTruncated
 		default:
 			s.rest = s.buf[:s.n]
 		}
-		return false, nil
+		return true, false, nil
 	case unix.EINTR:
-		return false, nil
+		return true, false, nil // as good as a datagram that is dropped
 	case unix.ENOBUFS:
-		return false, &OverrunError{Op: "events", Count: s.overruns.Add(1)}
+		s.resync.behind = !s.cfg.NoResync
+		return true, false, &OverrunError{Op: "events", Count: s.overruns.Add(1)}
 	}
-	return true, os.NewSyscallError("recvfrom", s.errno)
+	return false, true, os.NewSyscallError("recvfrom", s.errno)
 }
 
 // recvFrom receives one datagram and its sender without waiting. For why the
@@ -436,30 +511,42 @@ func (s *Subscription) parseNSID() int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(&s.oob), unix.CmsgLen(0)))
 }
 
-// count makes an Event of what was received, and sees what is missing before
-// it.
-func (s *Subscription) count(w wire.Event) Event {
-	e := Event{
+// newEvent makes an Event of what was received.
+func newEvent(w wire.Event, nsid int32) Event {
+	return Event{
 		Group: w.Group,
 		Seq:   w.Seq,
 		Time:  time.Duration(w.Time),
 		Kind:  w.Kind,
 		Data:  w.Data,
-		NSID:  s.nsid,
+		NSID:  nsid,
 	}
-	key := groupKey{s.nsid, w.Group}
-	g := s.last
-	if g == nil || g.key != key {
-		g = s.group(key)
-		s.last = g
+}
+
+// count makes an Event of what came live or was recovered, and sees what is
+// missing before it.
+func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
+	e := newEvent(w, g.key.nsid)
+	e.Recovered = recovered
+	switch {
+	case !g.known || e.Seq > g.seq:
+		if g.known {
+			e.Lost = e.Seq - g.seq - 1
+		}
+		g.time = max(g.time, w.Time)
+	default:
+		// A number that is not greater is that of a peer that was loaded anew.
+		g.time, g.recoveredSeq = w.Time, 0
 	}
-	// A number that is not greater is that of a peer that was loaded anew.
-	if g.seq != 0 && e.Seq > g.seq {
-		e.Lost = e.Seq - g.seq - 1
+	g.known, g.seq = true, e.Seq
+	if recovered {
+		g.recoveredSeq = e.Seq
+		g.recovered.Add(1)
+		s.recovered.Add(1)
+	} else {
+		g.received.Add(1)
+		s.received.Add(1)
 	}
-	g.seq = e.Seq
-	g.received.Add(1)
-	s.received.Add(1)
 	if e.Lost != 0 {
 		g.lost.Add(e.Lost)
 		s.lost.Add(e.Lost)
@@ -467,7 +554,11 @@ func (s *Subscription) count(w wire.Event) Event {
 	return e
 }
 
+// group returns the group with a key.
 func (s *Subscription) group(key groupKey) *group {
+	if g := s.last; g != nil && g.key == key {
+		return g
+	}
 	s.groupsMu.Lock()
 	defer s.groupsMu.Unlock()
 	g := s.groups[key]
@@ -475,5 +566,6 @@ func (s *Subscription) group(key groupKey) *group {
 		g = &group{key: key}
 		s.groups[key] = g
 	}
+	s.last = g
 	return g
 }

@@ -68,7 +68,8 @@ func (p *peer) Stats(context.Context) (client.Stats, error) {
 			{Carrier: wire.CarrierRaw, Requests: 12, Replies: 11, Errors: 1, RxBytes: 1200, TxBytes: 1100, Events: 7},
 			{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 60, TxBytes: 60, EventErrors: 2},
 		},
-		Beacon: client.BeaconStats{Ticks: 100, Idle: 90, Missed: 1},
+		Beacon:  client.BeaconStats{Ticks: 100, Idle: 90, Missed: 1},
+		History: client.HistoryStats{Size: 1024, Held: 7},
 	}, nil
 }
 
@@ -135,6 +136,7 @@ beacon      every 20ms to nobody, 8 bytes of data
      genl         3        3       0        60        60       0             2
 
 beacon: 100 ticks, 90 idle, 1 missed
+history: 7 of 1024 events
 `,
 		}, {
 			name: "stats as json",
@@ -142,7 +144,7 @@ beacon: 100 ticks, 90 idle, 1 missed
 			want: `{"type":"stats","carriers":[` +
 				`{"carrier":"raw","requests":12,"replies":11,"errors":1,"rx_bytes":1200,"tx_bytes":1100,"events":7,"event_errors":0},` +
 				`{"carrier":"genl","requests":3,"replies":3,"errors":0,"rx_bytes":60,"tx_bytes":60,"events":0,"event_errors":2}],` +
-				`"beacon":{"ticks":100,"idle":90,"missed":1}}` + "\n",
+				`"beacon":{"ticks":100,"idle":90,"missed":1},"history":{"size":1024,"held":7}}` + "\n",
 		}, {
 			name:   "beacon get",
 			args:   "beacon get",

@@ -18,6 +18,7 @@ type (
 		Type     string          `json:"type"`
 		Carriers []carrierJSON   `json:"carriers"`
 		Beacon   beaconStatsJSON `json:"beacon"`
+		History  historyJSON     `json:"history"`
 	}
 	carrierJSON struct {
 		Carrier     string `json:"carrier"`
@@ -34,6 +35,10 @@ type (
 		Idle   uint64 `json:"idle"`
 		Missed uint64 `json:"missed"`
 	}
+	historyJSON struct {
+		Size uint32 `json:"size"`
+		Held uint32 `json:"held"`
+	}
 )
 
 func (o *options) stats() *cobra.Command {
@@ -47,12 +52,13 @@ For each carrier: requests that reached the peer, replies, requests that failed,
 bytes of requests (rx) and replies (tx) with their headers, events sent to a group
 that had a listener, and events lost for lack of memory. For the beacon: its
 ticks, those among them that found no listener (idle), and those that were
-skipped because the machine was behind (missed).
+skipped because the machine was behind (missed). For the history: how many events
+it holds of those it has room for.
 
 JSON
   type "stats"   carriers: a list of carrier, requests, replies, errors,
                  rx_bytes, tx_bytes, events, event_errors; beacon: ticks,
-                 idle, missed`,
+                 idle, missed; history: size, held`,
 		Args: cobra.NoArgs,
 		RunE: cli.RunE(func(ctx context.Context, _ []string) error {
 			return o.ask(ctx, func(p peer) error { return o.showStats(ctx, p) })
@@ -66,7 +72,7 @@ func (o *options) showStats(ctx context.Context, p peer) error {
 		return err
 	}
 	if o.target.Format == cli.JSON {
-		v := statsJSON{Type: "stats", Carriers: []carrierJSON{}, Beacon: beaconStatsJSON(s.Beacon)}
+		v := statsJSON{Type: "stats", Carriers: []carrierJSON{}, Beacon: beaconStatsJSON(s.Beacon), History: historyJSON(s.History)}
 		for _, c := range s.Carriers {
 			v.Carriers = append(v.Carriers, carrierJSON{c.Carrier.String(), c.Requests, c.Replies, c.Errors, c.RxBytes, c.TxBytes, c.Events, c.EventErrors})
 		}
@@ -80,5 +86,6 @@ func (o *options) showStats(ctx context.Context, p peer) error {
 	}
 	t.Flush()
 	fmt.Fprintf(o.streams.Out, "\nbeacon: %d ticks, %d idle, %d missed\n", s.Beacon.Ticks, s.Beacon.Idle, s.Beacon.Missed)
+	fmt.Fprintf(o.streams.Out, "history: %d of %d events\n", s.History.Held, s.History.Size)
 	return nil
 }

@@ -39,6 +39,8 @@ type options struct {
 	limit     time.Duration // 0: none
 	idle      time.Duration // 0: none
 	timestamp bool
+	resync    bool
+	noResync  bool
 	failOnGap bool
 	buffer    int
 	allNSID   bool
@@ -79,7 +81,9 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
 	cli.Var(flags, &o.idle, cli.Seconds(time.Millisecond, cli.MaxDuration), "idle-timeout", "", "", "stop after `TIME` without an event")
 	flags.BoolVarP(&o.timestamp, "timestamp", "t", false, "begin each line with the time of day at which the event was read")
-	flags.BoolVar(&o.failOnGap, "fail-on-gap", false, "exit 1 if events were lost")
+	flags.BoolVar(&o.resync, "resync", true, "ask the kernel for missed events (the default)")
+	flags.BoolVar(&o.noResync, "no-resync", false, "only count missed events")
+	flags.BoolVar(&o.failOnGap, "fail-on-gap", false, "exit 1 if events were lost for good")
 	cli.Var(flags, &o.buffer, cli.Size(1, maxBuffer), "rcvbuf", "", "", "`SIZE` of the receive buffer in bytes, such as 64K or 1M; more than net.core.rmem_max needs CAP_NET_ADMIN")
 	flags.BoolVar(&o.allNSID, "all-nsid", false, "hear all network namespaces that have an ID in ours; needs CAP_NET_BROADCAST")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each event, only errors and the totals")
@@ -96,12 +100,18 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 		if err := o.chooseGroups(flags.Changed); err != nil {
 			return err
 		}
+		if o.noResync {
+			if flags.Changed("resync") && o.resync {
+				return cli.Usagef("--resync and --no-resync contradict each other")
+			}
+			o.resync = false
+		}
 		cfg, done, err := o.target.Open()
 		if err != nil {
 			return err
 		}
 		cfg.Groups, cfg.GroupNames = o.groups, o.names
-		cfg.ReceiveBuffer, cfg.AllNSID = o.buffer, o.allNSID
+		cfg.ReceiveBuffer, cfg.AllNSID, cfg.NoResync = o.buffer, o.allNSID, !o.resync
 		sub, err := subscribe(ctx, cfg)
 		done()
 		if err != nil {
@@ -178,16 +188,21 @@ const long = `nlsub joins multicast groups of the netlink peer in the kernel and
 for each event: its group, its number in the group, its kind, when it was made
 (seconds since the machine was started), the length of its data, and the data,
 as text if they can be printed, else in hexadecimal. Events are numbered without
-a gap; "lost 3" at the end of a line says that three are missing before it.
+a gap, and the kernel keeps the last ones of each namespace. When nlsub misses
+some, because the receive buffer overran, it asks for them, and prints them in
+their place with "recovered" at the end of the line. "lost 3" says that three are
+missing before an event for good.
 
 It stops at Ctrl-C, or as -c, --for and --idle-timeout say, and ends with the
-totals: what was received and lost in each group and in all, and how often the
-receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes it rarer.
+totals: what was received, recovered and lost in each group and in all, and how
+often the receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes
+it rarer. What a group lost before its first event cannot be known, and events of
+other namespaces (--all-nsid) cannot be asked for.
 
 EXIT STATUS
   0   all went well
   1   fewer events came than -c asked for; or with --fail-on-gap, events were
-      lost
+      lost and not recovered, or it cannot be known
   2   wrong usage, or the kernel could not be asked at all
 
 JSON
@@ -197,9 +212,10 @@ ends the command is text on standard error all the same.
 
   type "event"     group, name (of the group, on generic netlink only), seq, kind,
                    boottime_ns (when it was made), unix_ns (when it was read),
-                   lost (events missing before it), bytes, data (base64), nsid
-                   (with --all-nsid, if it is from another namespace)
+                   recovered (it was missed at first), lost (events missing before
+                   it), bytes, data (base64), nsid (with --all-nsid, if it is from
+                   another namespace)
   type "overrun"   count (overruns up to now), unix_ns
   type "error"     error (a text), unix_ns: a message that made no sense
-  type "summary"   received, lost, overruns, time_ns, groups: a list of group,
-                   name, nsid, received, lost`
+  type "summary"   received, recovered, lost, overruns, time_ns, groups: a list of
+                   group, name, nsid, received, recovered, lost`

@@ -76,16 +76,22 @@ func (s *sub) Events(ctx context.Context) iter.Seq2[client.Event, error] {
 }
 
 func (s *sub) count(e client.Event) {
-	s.stats.Received++
+	received, recovered := uint64(1), uint64(0)
+	if e.Recovered {
+		received, recovered = 0, 1
+	}
+	s.stats.Received += received
+	s.stats.Recovered += recovered
 	s.stats.Lost += e.Lost
 	for i := range s.stats.Groups {
 		if g := &s.stats.Groups[i]; g.Group == e.Group && g.NSID == e.NSID {
-			g.Received++
+			g.Received += received
+			g.Recovered += recovered
 			g.Lost += e.Lost
 			return
 		}
 	}
-	s.stats.Groups = append(s.stats.Groups, client.GroupStats{NSID: e.NSID, Group: e.Group, Received: 1, Lost: e.Lost})
+	s.stats.Groups = append(s.stats.Groups, client.GroupStats{NSID: e.NSID, Group: e.Group, Received: received, Recovered: recovered, Lost: e.Lost})
 }
 
 func (s *sub) Stats() client.SubscriptionStats { return s.stats }
@@ -112,6 +118,11 @@ func elsewhere(t thing, nsid int32) thing {
 	return t
 }
 
+func recovered(t thing) thing {
+	t.event.Recovered = true
+	return t
+}
+
 func failure(err error) thing { return thing{time.Second, client.Event{}, err} }
 
 func TestOutput(t *testing.T) {
@@ -129,74 +140,111 @@ func TestOutput(t *testing.T) {
 			name: "as many as asked for",
 			args: "-c 2",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), tick(1, 2, 0, "\x02\x03"), tick(1, 3, 0, "")}},
-			want: clitest.Result{Out: line1 + "group=1 seq=2 kind=beacon time=2.001234 bytes=2 0203\ngroup 1: 2 received, 0 lost\n2 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: line1 + "group=1 seq=2 kind=beacon time=2.001234 bytes=2 0203\ngroup 1: 2 received, 0 recovered, 0 lost\n2 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "fewer than asked for",
 			args: "-c 2 --for 1500ms",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), tick(1, 2, 0, "")}},
-			want: clitest.Result{Code: 1, Out: line1 + "group 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Code: 1, Out: line1 + "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "nothing asked for, nothing came",
 			args: "--for 10s",
-			want: clitest.Result{Out: "group 1: 0 received, 0 lost\n0 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "group 1: 0 received, 0 recovered, 0 lost\n0 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "idle",
 			args: "--idle-timeout 1.5",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), tick(1, 2, 0, ""), {after: 2 * time.Second}}},
-			want: clitest.Result{Out: line1 + "group=1 seq=2 kind=beacon time=2.001234 bytes=0\ngroup 1: 2 received, 0 lost\n2 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: line1 + "group=1 seq=2 kind=beacon time=2.001234 bytes=0\ngroup 1: 2 received, 0 recovered, 0 lost\n2 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "groups, quiet",
 			args: "-q -c 3 -g 1,3-4",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), tick(4, 1, 0, ""), tick(4, 9, 7, "")}},
-			want: clitest.Result{Out: "group 1: 1 received, 0 lost\ngroup 3: 0 received, 0 lost\ngroup 4: 2 received, 7 lost\n3 received, 7 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "group 1: 1 received, 0 recovered, 0 lost\ngroup 3: 0 received, 0 recovered, 0 lost\ngroup 4: 2 received, 0 recovered, 7 lost\n3 received, 0 recovered, 7 lost, 0 overruns\n"},
 		}, {
 			name: "data that can be read, time of day",
 			args: "-c 1 -t",
 			sub:  sub{things: []thing{tick(1, 1, 0, "text")}},
-			want: clitest.Result{Out: "2000-01-01T00:00:01.000000Z group=1 seq=1 kind=beacon time=1.001234 bytes=4 \"text\"\ngroup 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "2000-01-01T00:00:01.000000Z group=1 seq=1 kind=beacon time=1.001234 bytes=4 \"text\"\ngroup 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "generic netlink",
 			args: "-c 1 --via genl",
 			sub:  sub{things: []thing{tick(wire.GroupBeacon, 1, 0, "")}},
-			want: clitest.Result{Out: "group=beacon seq=1 kind=beacon time=1.001234 bytes=0\ngroup beacon: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "group=beacon seq=1 kind=beacon time=1.001234 bytes=0\ngroup beacon: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "all namespaces",
 			args: "-c 1 --all-nsid",
 			sub:  sub{things: []thing{elsewhere(tick(1, 1, 0, ""), 5)}},
-			want: clitest.Result{Out: "group=1 seq=1 kind=beacon time=1.001234 bytes=0 nsid=5\ngroup 1: 0 received, 0 lost\ngroup 1: 1 received, 0 lost, nsid 5\n1 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "group=1 seq=1 kind=beacon time=1.001234 bytes=0 nsid=5\ngroup 1: 0 received, 0 recovered, 0 lost\ngroup 1: 1 received, 0 recovered, 0 lost, nsid 5\n1 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "overrun",
 			args: "-c 2",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), failure(overrun), tick(1, 5, 3, "")}, stats: client.SubscriptionStats{Overruns: 1}},
 			want: clitest.Result{
-				Out: line1 + "group=1 seq=5 kind=beacon time=5.001234 bytes=0 lost 3\ngroup 1: 2 received, 3 lost\n2 received, 3 lost, 1 overrun\n",
-				Err: "nlsub: receive buffer overran, events were lost; a larger --rcvbuf makes it rarer\n",
+				Out: line1 + "group=1 seq=5 kind=beacon time=5.001234 bytes=0 lost 3\ngroup 1: 2 received, 0 recovered, 3 lost\n2 received, 0 recovered, 3 lost, 1 overrun\n",
+				Err: "nlsub: receive buffer overran, asking for what was missed; a larger --rcvbuf makes it rarer\n",
+			},
+		}, {
+			name: "overrun without resync",
+			args: "-q -c 1 --no-resync --fail-on-gap",
+			sub:  sub{things: []thing{failure(overrun), tick(1, 1, 0, "")}, stats: client.SubscriptionStats{Overruns: 1}},
+			want: clitest.Result{
+				Code: 1,
+				Out:  "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 1 overrun\n",
+				Err:  "nlsub: receive buffer overran, events were lost; a larger --rcvbuf makes it rarer\n",
+			},
+		}, {
+			name: "overrun, all recovered",
+			args: "-c 3 --fail-on-gap",
+			sub:  sub{things: []thing{tick(1, 1, 0, ""), failure(overrun), recovered(tick(1, 2, 0, "")), tick(1, 3, 0, "")}, stats: client.SubscriptionStats{Overruns: 1}},
+			want: clitest.Result{
+				Out: line1 + "group=1 seq=2 kind=beacon time=2.001234 bytes=0 recovered\ngroup=1 seq=3 kind=beacon time=3.001234 bytes=0\n" +
+					"group 1: 2 received, 1 recovered, 0 lost\n2 received, 1 recovered, 0 lost, 1 overrun\n",
+				Err: "nlsub: receive buffer overran, asking for what was missed; a larger --rcvbuf makes it rarer\n",
+			},
+		}, {
+			name: "overrun, not all recovered",
+			args: "-c 2 --fail-on-gap",
+			sub:  sub{things: []thing{tick(1, 1, 0, ""), failure(overrun), recovered(tick(1, 5, 3, "x"))}, stats: client.SubscriptionStats{Overruns: 1}},
+			want: clitest.Result{
+				Code: 1,
+				Out: line1 + "group=1 seq=5 kind=beacon time=5.001234 bytes=1 \"x\" lost 3 recovered\n" +
+					"group 1: 1 received, 1 recovered, 3 lost\n1 received, 1 recovered, 3 lost, 1 overrun\n",
+				Err: "nlsub: receive buffer overran, asking for what was missed; a larger --rcvbuf makes it rarer\n",
+			},
+		}, {
+			name: "overrun, asked in vain",
+			args: "-q -c 1 --fail-on-gap",
+			sub:  sub{things: []thing{failure(overrun), tick(1, 1, 0, "")}, stats: client.SubscriptionStats{Overruns: 1, Failed: 1}},
+			want: clitest.Result{
+				Code: 1,
+				Out:  "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 1 overrun\n",
+				Err:  "nlsub: receive buffer overran, asking for what was missed; a larger --rcvbuf makes it rarer\n",
 			},
 		}, {
 			name: "gap",
 			args: "-q -c 2 --fail-on-gap",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), tick(1, 5, 3, "")}},
-			want: clitest.Result{Code: 1, Out: "group 1: 2 received, 3 lost\n2 received, 3 lost, 0 overruns\n"},
+			want: clitest.Result{Code: 1, Out: "group 1: 2 received, 0 recovered, 3 lost\n2 received, 0 recovered, 3 lost, 0 overruns\n"},
 		}, {
 			name: "an overrun that no event came after",
 			args: "-q --for 5 --fail-on-gap",
 			sub:  sub{things: []thing{failure(overrun)}, stats: client.SubscriptionStats{Overruns: 1}},
 			want: clitest.Result{
 				Code: 1,
-				Out:  "group 1: 0 received, 0 lost\n0 received, 0 lost, 1 overrun\n",
-				Err:  "nlsub: receive buffer overran, events were lost; a larger --rcvbuf makes it rarer\n",
+				Out:  "group 1: 0 received, 0 recovered, 0 lost\n0 received, 0 recovered, 0 lost, 1 overrun\n",
+				Err:  "nlsub: receive buffer overran, asking for what was missed; a larger --rcvbuf makes it rarer\n",
 			},
 		}, {
 			name: "no gap",
 			args: "-q -c 1 --fail-on-gap",
 			sub:  sub{things: []thing{tick(1, 1, 0, "")}},
-			want: clitest.Result{Out: "group 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n"},
+			want: clitest.Result{Out: "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n"},
 		}, {
 			name: "a message that makes no sense",
 			args: "-c 1",
 			sub:  sub{things: []thing{failure(cut), tick(1, 1, 0, "")}},
 			want: clitest.Result{
-				Out: line1 + "group 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n",
+				Out: line1 + "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n",
 				Err: "nlsub: datagram is longer than the receive buffer\n",
 			},
 		}, {
@@ -204,27 +252,27 @@ func TestOutput(t *testing.T) {
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), failure(&client.OpError{Op: "events", Err: syscall.ECONNREFUSED})}, last: true},
 			want: clitest.Result{
 				Code: 2,
-				Out:  line1 + "group 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n",
+				Out:  line1 + "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n",
 				Err:  "nlsub: connection refused\n",
 			},
 		}, {
 			name: "json",
 			args: "-o json -c 2",
 			sub: sub{
-				things: []thing{failure(cut), tick(1, 1, 0, "\x01\x02"), failure(overrun), elsewhere(tick(1, 5, 3, ""), 0)},
+				things: []thing{failure(cut), tick(1, 1, 0, "\x01\x02"), failure(overrun), recovered(elsewhere(tick(1, 5, 3, ""), 0))},
 				stats:  client.SubscriptionStats{Overruns: 1},
 			},
 			want: clitest.Result{Out: `{"type":"error","error":"datagram is longer than the receive buffer","unix_ns":946684802000000000}
-{"type":"event","group":1,"seq":1,"kind":"beacon","boottime_ns":1001234567,"unix_ns":946684802000000000,"lost":0,"bytes":2,"data":"AQI="}
+{"type":"event","group":1,"seq":1,"kind":"beacon","boottime_ns":1001234567,"unix_ns":946684802000000000,"recovered":false,"lost":0,"bytes":2,"data":"AQI="}
 {"type":"overrun","count":1,"unix_ns":946684803000000000}
-{"type":"event","group":1,"seq":5,"kind":"beacon","boottime_ns":5001234567,"unix_ns":946684804000000000,"lost":3,"bytes":0,"data":"","nsid":0}
-{"type":"summary","received":2,"lost":3,"overruns":1,"time_ns":4000000000,"groups":[{"group":1,"received":1,"lost":0},{"group":1,"nsid":0,"received":1,"lost":3}]}
+{"type":"event","group":1,"seq":5,"kind":"beacon","boottime_ns":5001234567,"unix_ns":946684804000000000,"recovered":true,"lost":3,"bytes":0,"data":"","nsid":0}
+{"type":"summary","received":1,"recovered":1,"lost":3,"overruns":1,"time_ns":4000000000,"groups":[{"group":1,"received":1,"recovered":0,"lost":0},{"group":1,"nsid":0,"received":0,"recovered":1,"lost":3}]}
 `},
 		}, {
 			name: "json over generic netlink, quiet",
 			args: "-o json -q -c 1 --via genl",
 			sub:  sub{things: []thing{tick(wire.GroupBeacon, 1, 0, "")}},
-			want: clitest.Result{Out: `{"type":"summary","received":1,"lost":0,"overruns":0,"time_ns":1000000000,"groups":[{"group":65536,"name":"beacon","received":1,"lost":0}]}
+			want: clitest.Result{Out: `{"type":"summary","received":1,"recovered":0,"lost":0,"overruns":0,"time_ns":1000000000,"groups":[{"group":65536,"name":"beacon","received":1,"recovered":0,"lost":0}]}
 `},
 		},
 	} {
@@ -250,7 +298,7 @@ func TestInterrupt(t *testing.T) {
 		defer cancel()
 		s := sub{things: []thing{tick(1, 1, 0, ""), tick(1, 2, 0, "")}}
 		got := clitest.Run(ctx, nlsub.CommandWith(s.subscribe), "-q")
-		want := clitest.Result{Out: "group 1: 1 received, 0 lost\n1 received, 0 lost, 0 overruns\n"}
+		want := clitest.Result{Out: "group 1: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("result (-want +got):\n%s", diff)
 		}
@@ -279,7 +327,7 @@ func TestOutputEnds(t *testing.T) {
 	}{
 		{syscall.ENOSPC, clitest.Result{
 			Code: cli.ExitError,
-			Err:  "2 received, 0 lost, 0 overruns\nnlsub: writing standard output: no space left on device\n",
+			Err:  "2 received, 0 recovered, 0 lost, 0 overruns\nnlsub: writing standard output: no space left on device\n",
 		}},
 		{syscall.EPIPE, clitest.Result{Code: cli.ExitPipe}},
 	} {
@@ -302,6 +350,8 @@ func TestConfig(t *testing.T) {
 		"-g 1,3-5 --rcvbuf 64K":          {Groups: 0x1d, ReceiveBuffer: 64 << 10},
 		"--mask 0x15 --pid 5":            {Groups: 0x15, PortID: 5},
 		"--mask 0xffffffff --all-nsid":   {Groups: 0xffffffff, AllNSID: true},
+		"--no-resync":                    {Groups: 1, NoResync: true},
+		"--resync":                       {Groups: 1},
 		"--protocol 25":                  {Groups: 1, Protocol: 25},
 		"--via genl":                     {Carrier: client.Generic, GroupNames: []string{"beacon"}},
 		"--via genl -g beacon,objects":   {Carrier: client.Generic, GroupNames: []string{"beacon", "objects"}},
@@ -322,7 +372,7 @@ func TestUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"1":                           `takes no argument, but there is "1"; groups are chosen by -g`,
 		"-x":                          "unknown shorthand flag: 'x' in -x",
-		"--resync":                    "unknown flag: --resync",
+		"--resync --no-resync":        "--resync and --no-resync contradict each other",
 		"-g 0":                        `-g: group "0" is out of range; must be 1 to 32`,
 		"-g 33":                       `-g: group "33" is out of range; must be 1 to 32`,
 		"-g 1-":                       `-g: group "1-" ` + numbers,

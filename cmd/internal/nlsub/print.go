@@ -21,6 +21,7 @@ type (
 		Kind  string `json:"kind"`
 		Boot  int64  `json:"boottime_ns"`
 		Unix  int64  `json:"unix_ns"`
+		Again bool   `json:"recovered"`
 		Lost  uint64 `json:"lost"`
 		Bytes int    `json:"bytes"`
 		Data  []byte `json:"data"`
@@ -37,19 +38,21 @@ type (
 		Unix  int64  `json:"unix_ns"`
 	}
 	summaryJSON struct {
-		Type     string      `json:"type"`
-		Received uint64      `json:"received"`
-		Lost     uint64      `json:"lost"`
-		Overruns uint64      `json:"overruns"`
-		Time     int64       `json:"time_ns"`
-		Groups   []groupJSON `json:"groups"`
+		Type      string      `json:"type"`
+		Received  uint64      `json:"received"`
+		Recovered uint64      `json:"recovered"`
+		Lost      uint64      `json:"lost"`
+		Overruns  uint64      `json:"overruns"`
+		Time      int64       `json:"time_ns"`
+		Groups    []groupJSON `json:"groups"`
 	}
 	groupJSON struct {
-		Group    uint32 `json:"group"`
-		Name     string `json:"name,omitempty"`
-		NSID     *int32 `json:"nsid,omitempty"`
-		Received uint64 `json:"received"`
-		Lost     uint64 `json:"lost"`
+		Group     uint32 `json:"group"`
+		Name      string `json:"name,omitempty"`
+		NSID      *int32 `json:"nsid,omitempty"`
+		Received  uint64 `json:"received"`
+		Recovered uint64 `json:"recovered"`
+		Lost      uint64 `json:"lost"`
 	}
 )
 
@@ -72,7 +75,7 @@ func (p *printer) event(e *client.Event) {
 		}
 		p.streams.Out.JSON(eventJSON{
 			Type: "event", Group: e.Group, Name: name(e.Group), Seq: e.Seq, Kind: e.Kind.String(),
-			Boot: int64(e.Time), Unix: now.UnixNano(), Lost: e.Lost, Bytes: len(e.Data), Data: data, NSID: nsid(e.NSID),
+			Boot: int64(e.Time), Unix: now.UnixNano(), Again: e.Recovered, Lost: e.Lost, Bytes: len(e.Data), Data: data, NSID: nsid(e.NSID),
 		})
 		return
 	}
@@ -88,6 +91,9 @@ func (p *printer) event(e *client.Event) {
 	if e.Lost > 0 {
 		p.line = fmt.Appendf(p.line, " lost %d", e.Lost)
 	}
+	if e.Recovered {
+		p.line = append(p.line, " recovered"...)
+	}
 	p.line = append(p.line, '\n')
 	p.streams.Out.Write(p.line)
 }
@@ -97,7 +103,11 @@ func (p *printer) overrun(count uint64) {
 		p.streams.Out.JSON(overrunJSON{"overrun", count, time.Now().UnixNano()})
 		return
 	}
-	p.complain("receive buffer overran, events were lost; a larger --rcvbuf makes it rarer")
+	what := "events were lost"
+	if p.resync {
+		what = "asking for what was missed"
+	}
+	p.complain("receive buffer overran, " + what + "; a larger --rcvbuf makes it rarer")
 }
 
 // trouble reports an error that the subscription survived.
@@ -129,11 +139,11 @@ func (p *printer) summary(stats client.SubscriptionStats, groups []client.GroupS
 	out := p.streams.Out
 	if p.target.Format == cli.JSON {
 		sum := summaryJSON{
-			Type: "summary", Received: stats.Received, Lost: stats.Lost, Overruns: stats.Overruns,
+			Type: "summary", Received: stats.Received, Recovered: stats.Recovered, Lost: stats.Lost, Overruns: stats.Overruns,
 			Time: int64(elapsed), Groups: []groupJSON{},
 		}
 		for _, g := range groups {
-			sum.Groups = append(sum.Groups, groupJSON{g.Group, name(g.Group), nsid(g.NSID), g.Received, g.Lost})
+			sum.Groups = append(sum.Groups, groupJSON{g.Group, name(g.Group), nsid(g.NSID), g.Received, g.Recovered, g.Lost})
 		}
 		out.JSON(sum)
 	} else {
@@ -142,7 +152,7 @@ func (p *printer) summary(stats client.SubscriptionStats, groups []client.GroupS
 			line = append(line, '\n') // the terminal has just shown ^C
 		}
 		for _, g := range groups {
-			line = fmt.Appendf(line, "group %s: %d received, %d lost", cli.GroupName(g.Group), g.Received, g.Lost)
+			line = fmt.Appendf(line, "group %s: %d received, %d recovered, %d lost", cli.GroupName(g.Group), g.Received, g.Recovered, g.Lost)
 			if g.NSID != client.OwnNSID {
 				line = fmt.Appendf(line, ", nsid %d", g.NSID)
 			}

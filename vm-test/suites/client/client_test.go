@@ -248,7 +248,7 @@ func TestStats(t *testing.T) {
 	want := client.Stats{Carriers: []client.CarrierStats{
 		{Carrier: wire.CarrierRaw, Requests: 3, Replies: 3, RxBytes: 3 * 26, TxBytes: 3 * 26},
 		{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 3 * 36, TxBytes: 3 * 36},
-	}}
+	}, History: client.HistoryStats{Size: 1024}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("statistics (-want +got):\n%s", diff)
 	}
@@ -297,13 +297,13 @@ func TestSubscribe(t *testing.T) {
 }
 
 // An overrun is an error in the stream, the stream goes on, and what was lost is
-// counted to the event.
+// counted to the event if it is not recovered.
 func TestOverrun(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
 	for _, carrier := range carriers {
 		t.Run(carrier.String(), func(t *testing.T) {
 			conn := dial(t, client.Config{Carrier: carrier})
-			sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
+			sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096, NoResync: true})
 			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(1000)})
 			waitFor(t, "an overrun in /proc/net/netlink", func() bool {
 				for _, s := range vmtest.Sockets(t) {
