@@ -182,7 +182,7 @@ func TestOtherProtocol(t *testing.T) {
 				t.Errorf("protocol 31: %v, want EPROTONOSUPPORT", err)
 			}
 			parameters(t, map[string]string{
-				"protocol": fmt.Sprint(protocol), "interval_ms": "1", "groups": "2147483648",
+				"protocol": fmt.Sprint(protocol), "interval_ms": "1", "groups": "2147483648", "history": "1024",
 			})
 			vmtest.Unload(t)
 			if n := sockets(t, protocol); n != 0 {
