@@ -209,6 +209,7 @@ const (
 	cmdBeaconGet
 	cmdBeaconSet
 	cmdEvent
+	cmdEventGet
 )
 
 // Each attribute of each operation in all the wrong ways, by the contract.
@@ -320,6 +321,7 @@ func TestFamily(t *testing.T) {
 	}
 	const (
 		do        = unix.GENL_CMD_CAP_DO
+		dump      = unix.GENL_CMD_CAP_DUMP
 		hasPolicy = unix.GENL_CMD_CAP_HASPOL
 		unsAdmin  = unix.GENL_UNS_ADMIN_PERM
 	)
@@ -328,14 +330,15 @@ func TestFamily(t *testing.T) {
 		cmdStatsGet:  do,
 		cmdBeaconGet: do,
 		cmdBeaconSet: do | hasPolicy | unsAdmin,
+		cmdEventGet:  dump | hasPolicy,
 	} {
 		// Whether "refuse every attribute" counts as a policy differs by version.
 		if got := f.Ops[cmd]; got&^hasPolicy != want&^hasPolicy || got&want != want {
 			t.Errorf("command %d has flags %#x, want %#x", cmd, got, want)
 		}
 	}
-	if len(f.Ops) != 4 {
-		t.Errorf("commands %v, want 4", f.Ops)
+	if len(f.Ops) != 5 {
+		t.Errorf("commands %v, want 5", f.Ops)
 	}
 	if len(f.Groups) != 1 || f.Groups["beacon"] == 0 {
 		t.Errorf("groups %v, want beacon", f.Groups)
