@@ -69,13 +69,15 @@ generate:
 ## make install		module source for dkms, commands, man pages, completion
 install: commands
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(source)
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(source)/kmod $(source)/include/uapi/linux
 	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	for c in nlecho nlsub nlctl; do \
+	for c in nlecho nlsub nlctl nlvm; do \
 		$(bin)/$$c completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c || exit 1; done
 	install -m 644 -t $(source) Kbuild VERSION dkms.conf
-	cp -r kmod include $(source)
+	install -m 644 -t $(source)/kmod kmod/*.[ch]
+	install -m 644 -t $(source)/include/uapi/linux include/uapi/linux/*.h
 	@echo "the module's source is in $(source); with dkms: dkms install nlpeer/$(version)"
 
 ## make uninstall		take it all away again
