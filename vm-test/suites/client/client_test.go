@@ -305,7 +305,7 @@ func TestOverrun(t *testing.T) {
 			conn := dial(t, client.Config{Carrier: carrier})
 			sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096, NoResync: true})
 			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(1000)})
-			waitFor(t, "an overrun in /proc/net/netlink", func() bool {
+			vmtest.Until(t, "an overrun is in /proc/net/netlink", func() bool {
 				for _, s := range vmtest.Sockets(t) {
 					if s.PortID == sub.PortID() && s.Drops >= 50 {
 						return true
@@ -472,16 +472,5 @@ func TestPortIDInUse(t *testing.T) {
 	}
 	if _, err := client.Dial(background(t), client.Config{PortID: 4242}); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("%v, want EADDRINUSE", err)
-	}
-}
-
-// waitFor waits until something is true that nothing tells us about.
-func waitFor(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(vmtest.Deadline()); !is(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		unix.Poll(nil, 10)
 	}
 }

@@ -88,7 +88,7 @@ func TestOverrunIsRecovered(t *testing.T) {
 				conn := dial(t, client.Config{Carrier: carrier})
 				sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
 				setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(1000)})
-				waitFor(t, "an overrun in /proc/net/netlink", func() bool {
+				vmtest.Until(t, "an overrun is in /proc/net/netlink", func() bool {
 					for _, s := range vmtest.Sockets(t) {
 						if s.PortID == sub.PortID() && s.Drops >= 50 {
 							return true
@@ -214,7 +214,7 @@ func TestSince(t *testing.T) {
 					t.Errorf("statistics %+v of the events from %d to %d", st, first, seen.last)
 				}
 				sub.Close()
-				waitFor(t, "ten events more", func() bool { return lastNumber(t, conn, group) >= seen.last+10 })
+				vmtest.Until(t, "there are ten events more", func() bool { return lastNumber(t, conn, group) >= seen.last+10 })
 				cfg.Since = map[uint32]uint64{group: seen.last}
 			}
 		})
@@ -245,7 +245,7 @@ func TestEventsSince(t *testing.T) {
 			group := groupOf(carrier)
 			subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
 			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(4096)})
-			waitFor(t, "600 events", func() bool { return lastNumber(t, conn, group) >= 600 })
+			vmtest.Until(t, "there are 600 events", func() bool { return lastNumber(t, conn, group) >= 600 })
 			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Duration(0))})
 
 			last := lastNumber(t, conn, group)
