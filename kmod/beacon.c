@@ -27,7 +27,11 @@ static bool beacon_wanted(const struct nlpeer_net *nn,
 		if (nlpeer_event_wanted(nn, bit + 1))
 			return true;
 
-	return config->genl && nlpeer_event_wanted(nn, NLPEER_GROUP_BEACON);
+	if (config->genl && nlpeer_event_wanted(nn, NLPEER_GROUP_BEACON))
+		return true;
+
+	return config->connector &&
+	       nlpeer_event_wanted(nn, NLPEER_GROUP_CONNECTOR);
 }
 
 static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
@@ -73,10 +77,11 @@ static void beacon_send(struct work_struct *work)
 
 	groups = config.groups;
 	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
-		nlpeer_event_send(nn, bit + 1, NLPEER_KIND_BEACON, config.size);
+		nlpeer_event_beacon(nn, bit + 1, config.size);
 	if (config.genl)
-		nlpeer_event_send(nn, NLPEER_GROUP_BEACON, NLPEER_KIND_BEACON,
-				  config.size);
+		nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON, config.size);
+	if (config.connector)
+		nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR, config.size);
 
 	clear_bit_unlock(BEACON_BUSY, &nn->beacon.busy);
 }
@@ -216,6 +221,8 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 		next.genl = config->genl;
 	if (present & BIT(NLPEER_A_BEACON_SIZE))
 		next.size = config->size;
+	if (present & BIT(NLPEER_A_BEACON_CONNECTOR))
+		next.connector = config->connector;
 
 	rearm = next.interval != b->config.interval;
 	if (rearm) {

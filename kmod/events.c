@@ -9,17 +9,23 @@
 
 #include "nlpeer.h"
 
-static bool event_is_raw(u32 group)
-{
-	return group <= NLPEER_RAW_GROUPS;
-}
-
 /* Where a group keeps its number, or NLPEER_GROUPS if there is no such group. */
 static u32 event_slot(u32 group)
 {
 	if (group >= 1 && group <= NLPEER_RAW_GROUPS)
 		return group - 1;
-	return group == NLPEER_GROUP_BEACON ? NLPEER_RAW_GROUPS : NLPEER_GROUPS;
+	if (group >= NLPEER_GROUP_BEACON && group <= NLPEER_GROUP_CONNECTOR)
+		return NLPEER_RAW_GROUPS + group - NLPEER_GROUP_BEACON;
+	return NLPEER_GROUPS;
+}
+
+static enum nlpeer_carrier event_carrier(u32 group)
+{
+	if (group <= NLPEER_RAW_GROUPS)
+		return NLPEER_CARRIER_RAW;
+	if (group == NLPEER_GROUP_CONNECTOR)
+		return NLPEER_CARRIER_CONNECTOR;
+	return NLPEER_CARRIER_GENL;
 }
 
 /**
@@ -47,54 +53,147 @@ bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq)
  * @group: group of the event
  *
  * The netlink core keeps one set of listeners for all namespaces, so true can
- * also mean that somebody listens elsewhere.
+ * also mean that somebody listens elsewhere. The connector tells nobody, so
+ * there it is always true.
  *
  * Context: any.
  * Return: false if nobody listens to @group.
  */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group)
 {
-	if (event_is_raw(group))
+	switch (event_carrier(group)) {
+	case NLPEER_CARRIER_RAW:
 		return nlpeer_raw_wanted(nn, group);
-	return nlpeer_genl_wanted(nn);
+	case NLPEER_CARRIER_CONNECTOR:
+		return nlpeer_connector_has(nn);
+	default:
+		return nlpeer_genl_wanted(nn, group);
+	}
+}
+
+/* Send what has its number. Caller holds nn->events. */
+static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		       const struct nlpeer_cause *cause)
+{
+	bool heard = true, sent;
+
+	switch (event_carrier(ev->group)) {
+	case NLPEER_CARRIER_RAW:
+		nlpeer_history_add(nn, ev);
+		return nlpeer_raw_event(nn, ev, cause);
+	case NLPEER_CARRIER_CONNECTOR:
+		/*
+		 * Only sending tells whether anybody listens. What nobody heard
+		 * would push what others ask for out of the history.
+		 */
+		sent = nlpeer_connector_event(nn, ev, &heard);
+		if (heard)
+			nlpeer_history_add(nn, ev);
+		return sent;
+	default:
+		nlpeer_history_add(nn, ev);
+		return nlpeer_genl_event(nn, ev, cause);
+	}
+}
+
+/*
+ * Number an event and send it to its group. A number is used up by every event
+ * that somebody may have waited for, also when there was no memory for it or no
+ * room at the listener: that is how a listener can tell what it lost. The core
+ * of netlink answers "nobody there" in both of the latter cases, so its answer
+ * says nothing.
+ *
+ * It goes into the history first, as who hears of a number can ask for it. One
+ * event at a time, so that numbers are sent in their order: a listener takes a
+ * number that is missing for lost.
+ */
+static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
+			    const struct nlpeer_cause *cause)
+{
+	enum nlpeer_carrier carrier = event_carrier(ev->group);
+	bool echo = cause && cause->echo && cause->via == carrier;
+
+	if (!echo && !nlpeer_event_wanted(nn, ev->group))
+		return;
+
+	mutex_lock(&nn->events);
+	ev->time = ktime_get_boottime_ns();
+	ev->seq = atomic64_inc_return(&nn->seq[event_slot(ev->group)]);
+	nlpeer_count_event(nn, carrier, event_send(nn, ev, cause));
+	mutex_unlock(&nn->events);
 }
 
 /**
- * nlpeer_event_send - number an event and send it to one group
+ * nlpeer_event_beacon - send a tick of the beacon to one group
  * @nn: the namespace
  * @group: where to
- * @kind: enum nlpeer_kind
- * @len: bytes of data, derived from the number by the kind
+ * @len: bytes of data, derived from the number
  *
- * A number is used up by every event that somebody may have waited for, also
- * when there was no memory for it or no room at the listener: that is how a
- * listener can tell what it lost. The core of netlink answers "nobody there"
- * in both of the latter cases, so its answer says nothing.
- *
- * Context: process, may sleep. One caller at a time in a namespace.
+ * Context: process, may sleep.
  */
-void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len)
+void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len)
 {
 	struct nlpeer_event ev = {
 		.group = group,
-		.kind = kind,
-		.time = ktime_get_boottime_ns(),
+		.kind = NLPEER_KIND_BEACON,
 		.len = len,
 	};
 
-	if (!nlpeer_event_wanted(nn, group))
-		return;
+	event_multicast(nn, &ev, NULL);
+}
 
-	/* Into the history first: who hears of a number can ask for it. */
-	ev.seq = atomic64_inc_return(&nn->seq[event_slot(group)]);
-	nlpeer_history_add(nn, &ev);
+/**
+ * nlpeer_event_object - tell all carriers what happened to an object
+ * @nn: the namespace
+ * @kind: NLPEER_KIND_OBJECT_...
+ * @obj: as it is since, or was
+ * @generation: of the change
+ * @cause: the request
+ *
+ * Context: process, may sleep. One caller at a time in a namespace.
+ */
+void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
+			 struct nlpeer_object *obj, u64 generation,
+			 const struct nlpeer_cause *cause)
+{
+	static const u32 groups[] = {
+		NETLINK_TEST_GRP_OBJECTS,
+		NLPEER_GROUP_OBJECTS,
+		NLPEER_GROUP_CONNECTOR,
+	};
+	struct nlpeer_event ev = {
+		.kind = kind,
+		.object = obj,
+		.generation = generation,
+	};
+	int i;
 
-	if (event_is_raw(group))
-		nlpeer_count_event(nn, NLPEER_CARRIER_RAW,
-				   nlpeer_raw_event(nn, &ev));
-	else
-		nlpeer_count_event(nn, NLPEER_CARRIER_GENL,
-				   nlpeer_genl_event(nn, &ev));
+	for (i = 0; i < ARRAY_SIZE(groups); i++) {
+		ev.group = groups[i];
+		event_multicast(nn, &ev, cause);
+	}
+
+	/* No group of ours is on rtnetlink, but who asks for it gets an answer. */
+	if (cause->via == NLPEER_CARRIER_RTNL && cause->echo)
+		nlpeer_rtnl_echo(nn, &ev, cause);
+}
+
+/**
+ * nlpeer_event_end - tell all groups that there will be no more
+ * @nn: the namespace, which sends nothing else any more
+ *
+ * The raw groups have no listeners then: their sockets hold both the module and
+ * the namespace.
+ *
+ * Context: process, may sleep.
+ */
+void nlpeer_event_end(struct nlpeer_net *nn)
+{
+	struct nlpeer_event ev = { .kind = NLPEER_KIND_END };
+
+	for (ev.group = NLPEER_GROUP_BEACON;
+	     ev.group <= NLPEER_GROUP_CONNECTOR; ev.group++)
+		event_multicast(nn, &ev, NULL);
 }
 
 /**
@@ -105,11 +204,14 @@ void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len)
  */
 size_t nlpeer_event_size(const struct nlpeer_event *ev)
 {
-	return nla_total_size(sizeof(u32)) +		/* group */
-	       nla_total_size_64bit(sizeof(u64)) +	/* seq */
-	       nla_total_size_64bit(sizeof(u64)) +	/* time */
-	       nla_total_size(sizeof(u32)) +		/* kind */
-	       nla_total_size(ev->len);			/* data */
+	size_t size = nla_total_size(sizeof(u32)) +		/* group */
+		      nla_total_size_64bit(sizeof(u64)) +	/* seq */
+		      nla_total_size_64bit(sizeof(u64)) +	/* time */
+		      nla_total_size(sizeof(u32));		/* kind */
+
+	if (ev->object)
+		return size + nla_total_size(nlpeer_object_size(ev->object));
+	return size + nla_total_size(ev->len);			/* data */
 }
 
 /**
@@ -124,6 +226,7 @@ int nlpeer_event_put(struct sk_buff *skb, const struct nlpeer_event *ev)
 	struct nlattr *attr;
 	u8 *data;
 	u32 i;
+	int err;
 
 	if (nla_put_u32(skb, NLPEER_A_EVENT_GROUP, ev->group) ||
 	    nla_put_u64_64bit(skb, NLPEER_A_EVENT_SEQ, ev->seq,
@@ -132,6 +235,16 @@ int nlpeer_event_put(struct sk_buff *skb, const struct nlpeer_event *ev)
 			      NLPEER_A_EVENT_PAD) ||
 	    nla_put_u32(skb, NLPEER_A_EVENT_KIND, ev->kind))
 		return -EMSGSIZE;
+
+	if (ev->object) {
+		attr = nla_nest_start(skb, NLPEER_A_EVENT_OBJECT);
+		if (!attr)
+			return -EMSGSIZE;
+		err = nlpeer_object_fill(skb, ev->object, ev->generation);
+		if (!err)
+			nla_nest_end(skb, attr);
+		return err;
+	}
 
 	attr = nla_reserve(skb, NLPEER_A_EVENT_DATA, ev->len);
 	if (!attr)

@@ -86,7 +86,8 @@ static int genl_put_beacon(struct sk_buff *skb,
 	if (nla_put_u32(skb, NLPEER_A_BEACON_INTERVAL, config->interval) ||
 	    nla_put_u32(skb, NLPEER_A_BEACON_GROUPS, config->groups) ||
 	    nla_put_u32(skb, NLPEER_A_BEACON_GENL, config->genl) ||
-	    nla_put_u32(skb, NLPEER_A_BEACON_SIZE, config->size))
+	    nla_put_u32(skb, NLPEER_A_BEACON_SIZE, config->size) ||
+	    nla_put_u32(skb, NLPEER_A_BEACON_CONNECTOR, config->connector))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -120,6 +121,7 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 		{ NLPEER_A_BEACON_GROUPS, &config.groups },
 		{ NLPEER_A_BEACON_GENL, &config.genl },
 		{ NLPEER_A_BEACON_SIZE, &config.size },
+		{ NLPEER_A_BEACON_CONNECTOR, &config.connector },
 	};
 	unsigned long present = 0;
 	int i;
@@ -136,9 +138,88 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 		GENL_SET_ERR_MSG(info, "nlpeer: no setting given");
 		return -EINVAL;
 	}
+	if (config.connector && !nlpeer_connector_has(nn)) {
+		NL_SET_ERR_MSG_ATTR(info->extack,
+				    info->attrs[NLPEER_A_BEACON_CONNECTOR],
+				    "nlpeer: this namespace has no connector");
+		return -EOPNOTSUPP;
+	}
 
 	nlpeer_beacon_set(nn, &config, present);
 	return 0;
+}
+
+/* What a request says about objects; the family has checked the attributes. */
+static void genl_object_request(struct genl_info *info,
+				struct nlpeer_object_request *req,
+				struct nlpeer_cause *cause)
+{
+	req->attrs = nlmsg_attrdata(info->nlhdr, GENL_HDRLEN);
+	req->len = nlmsg_attrlen(info->nlhdr, GENL_HDRLEN);
+
+	cause->via = NLPEER_CARRIER_GENL;
+	cause->portid = info->snd_portid;
+	cause->seq = info->snd_seq;
+	cause->echo = nlmsg_report(info->nlhdr);
+}
+
+static int genl_object_new(struct nlpeer_net *nn, struct genl_info *info,
+			   unsigned int *tx)
+{
+	const struct nlattr *flags = info->attrs[NLPEER_A_OBJECT_FLAGS];
+	struct nlpeer_object_request req = {
+		.key = info->attrs[NLPEER_A_OBJECT_KEY],
+		.flags = flags ? nla_get_u32(flags) : 0,
+	};
+	struct nlpeer_cause cause;
+
+	/* The bits of the attribute are those of the header. */
+	BUILD_BUG_ON(NLPEER_MODIFIER_REPLACE != NLM_F_REPLACE);
+	BUILD_BUG_ON(NLPEER_MODIFIER_EXCL != NLM_F_EXCL);
+	BUILD_BUG_ON(NLPEER_MODIFIER_CREATE != NLM_F_CREATE);
+	BUILD_BUG_ON(NLPEER_MODIFIER_APPEND != NLM_F_APPEND);
+
+	genl_object_request(info, &req, &cause);
+	return nlpeer_object_new(nn, &req, &cause, info->extack);
+}
+
+static int genl_object_del(struct nlpeer_net *nn, struct genl_info *info,
+			   unsigned int *tx)
+{
+	struct nlpeer_object_request req = {
+		.key = info->attrs[NLPEER_A_OBJECT_KEY],
+		.prefix = info->attrs[NLPEER_A_OBJECT_PREFIX],
+	};
+	struct nlpeer_cause cause;
+
+	genl_object_request(info, &req, &cause);
+	return nlpeer_object_del(nn, &req, &cause, info->extack);
+}
+
+static int genl_object_get(struct nlpeer_net *nn, struct genl_info *info,
+			   unsigned int *tx)
+{
+	struct nlpeer_object_request req = {
+		.key = info->attrs[NLPEER_A_OBJECT_KEY],
+	};
+	struct nlpeer_object *obj;
+	struct sk_buff *reply;
+	void *hdr;
+	int err;
+
+	obj = nlpeer_object_get(nn, &req, info->extack);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	reply = genl_reply_new(info, nlpeer_object_size(obj), &hdr);
+	if (!reply) {
+		nlpeer_object_put(obj);
+		return -ENOMEM;
+	}
+
+	err = nlpeer_object_fill(reply, obj, obj->generation);
+	nlpeer_object_put(obj);
+	return genl_reply_end(info, reply, hdr, err, tx);
 }
 
 /* Every operation is counted in one place. */
@@ -177,6 +258,85 @@ int nlpeer_nl_beacon_set_doit(struct sk_buff *skb, struct genl_info *info)
 	return genl_request(info, genl_beacon_set);
 }
 
+int nlpeer_nl_object_new_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return genl_request(info, genl_object_new);
+}
+
+int nlpeer_nl_object_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return genl_request(info, genl_object_del);
+}
+
+int nlpeer_nl_object_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return genl_request(info, genl_object_get);
+}
+
+static int genl_object_dump_start(struct nlpeer_net *nn,
+				  struct netlink_callback *cb)
+{
+	struct nlattr **attrs = nlpeer_dump_attrs(cb);
+	bool atomic = nla_get_flag(attrs[NLPEER_A_OBJECT_ATOMIC]);
+
+	if (atomic &&
+	    !netlink_ns_capable(cb->skb, nn->net->user_ns, CAP_NET_ADMIN)) {
+		NL_SET_ERR_MSG_MOD(cb->extack, "this needs CAP_NET_ADMIN");
+		return -EPERM;
+	}
+	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
+	return nlpeer_object_dump_start((void *)cb->ctx, nn,
+					attrs[NLPEER_A_OBJECT_PREFIX], atomic,
+					cb->extack);
+}
+
+int nlpeer_nl_object_get_start(struct netlink_callback *cb)
+{
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
+	int err;
+
+	err = genl_object_dump_start(nn, cb);
+	nlpeer_count_request(nn, NLPEER_CARRIER_GENL, cb->nlh->nlmsg_len, 0,
+			     err);
+	return err;
+}
+
+static int genl_dump_object(struct sk_buff *skb, struct netlink_callback *cb,
+			    const struct nlpeer_object *obj, int flags)
+{
+	void *hdr;
+
+	hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+			  &nlpeer_nl_family, flags, NLPEER_CMD_OBJECT_GET);
+	if (!hdr)
+		return -EMSGSIZE;
+
+	if (nlpeer_object_fill(skb, obj, obj->generation)) {
+		genlmsg_cancel(skb, hdr);
+		return -EMSGSIZE;
+	}
+	genl_dump_check_consistent(cb, hdr);
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+int nlpeer_nl_object_get_dumpit(struct sk_buff *skb,
+				struct netlink_callback *cb)
+{
+	struct nlpeer_object_dump *dump = (void *)cb->ctx;
+	int err;
+
+	err = nlpeer_object_dump_next(dump, skb, cb, genl_dump_object);
+	nlpeer_count_reply(dump->nn, NLPEER_CARRIER_GENL, skb->len);
+	return err;
+}
+
+int nlpeer_nl_object_get_done(struct netlink_callback *cb)
+{
+	nlpeer_object_dump_done((void *)cb->ctx);
+	return 0;
+}
+
 /* Where a dump of events stands, in the 48 bytes that netlink keeps for it. */
 struct genl_event_dump {
 	u64 pos;	/* in the history */
@@ -184,13 +344,11 @@ struct genl_event_dump {
 
 int nlpeer_nl_event_get_start(struct netlink_callback *cb)
 {
-	const struct nlpeer_event largest = { .len = NLPEER_DATA_MAX };
-
 	BUILD_BUG_ON(sizeof(struct genl_event_dump) > sizeof(cb->ctx));
+	BUILD_BUG_ON(NLPEER_DATA_MAX > NLPEER_OBJECT_MAX);
 
 	/* A reader with a small buffer must not stop at a large event. */
-	cb->min_dump_alloc = nlmsg_total_size(GENL_HDRLEN +
-					      nlpeer_event_size(&largest));
+	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
 	return 0;
 }
 
@@ -262,6 +420,7 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 		if (!nlpeer_history_next(nn, group, seq, &pos, &ev))
 			break;
 		err = genl_put_event(skb, cb, &ev);
+		nlpeer_object_put(ev.object);
 		if (err)	/* full; the next call begins with this one */
 			return skb->len ? skb->len : err;
 		dump->pos = pos;
@@ -277,6 +436,7 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
  */
 int nlpeer_genl_register(void)
 {
+	nlpeer_merge_ops(&nlpeer_nl_family);
 	return genl_register_family(&nlpeer_nl_family);
 }
 
@@ -291,29 +451,44 @@ void nlpeer_genl_unregister(void)
 	genl_unregister_family(&nlpeer_nl_family);
 }
 
+static unsigned int genl_group(u32 group)
+{
+	return group == NLPEER_GROUP_OBJECTS ? NLPEER_NLGRP_OBJECTS :
+					       NLPEER_NLGRP_BEACON;
+}
+
 /**
- * nlpeer_genl_wanted - does anybody listen to the group "beacon"
+ * nlpeer_genl_wanted - does anybody listen to a group of the family
  * @nn: the namespace
+ * @group: NLPEER_GROUP_BEACON or NLPEER_GROUP_OBJECTS
  *
  * Context: any.
  * Return: see nlpeer_event_wanted().
  */
-bool nlpeer_genl_wanted(const struct nlpeer_net *nn)
+bool nlpeer_genl_wanted(const struct nlpeer_net *nn, u32 group)
 {
 	return genl_has_listeners(&nlpeer_nl_family, nn->net,
-				  NLPEER_NLGRP_BEACON);
+				  genl_group(group));
 }
 
 /**
- * nlpeer_genl_event - multicast an event to the group "beacon"
+ * nlpeer_genl_event - multicast an event to a group of the family
  * @nn: the namespace
  * @ev: the event
+ * @cause: the request that is the cause, or NULL
+ *
+ * If it came over this family, its port ID and sequence number stand in the
+ * header, and it gets the event too if it asked for that.
  *
  * Context: process, may sleep.
  * Return: false if there was no memory; the listeners have been told.
  */
-bool nlpeer_genl_event(struct nlpeer_net *nn, const struct nlpeer_event *ev)
+bool nlpeer_genl_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		       const struct nlpeer_cause *cause)
 {
+	bool ours = cause && cause->via == NLPEER_CARRIER_GENL;
+	unsigned int group = genl_group(ev->group);
+	u32 portid = ours ? cause->portid : 0;
 	struct sk_buff *skb;
 	void *hdr;
 
@@ -321,19 +496,20 @@ bool nlpeer_genl_event(struct nlpeer_net *nn, const struct nlpeer_event *ev)
 	if (!skb)
 		goto lost;
 
-	hdr = genlmsg_put(skb, 0, 0, &nlpeer_nl_family, 0, NLPEER_CMD_EVENT);
+	hdr = genlmsg_put(skb, portid, ours ? cause->seq : 0,
+			  &nlpeer_nl_family, 0, NLPEER_CMD_EVENT);
 	if (WARN_ON_ONCE(!hdr || nlpeer_event_put(skb, ev))) {
 		nlmsg_free(skb);
 		goto lost;
 	}
 	genlmsg_end(skb, hdr);
 
-	genlmsg_multicast_netns(&nlpeer_nl_family, nn->net, skb, 0,
-				NLPEER_NLGRP_BEACON, GFP_KERNEL);
+	nlmsg_notify(nn->net->genl_sock, skb, portid,
+		     nlpeer_nl_family.mcgrp_offset + group, ours && cause->echo,
+		     GFP_KERNEL);
 	return true;
 
 lost:
-	genl_set_err(&nlpeer_nl_family, nn->net, 0, NLPEER_NLGRP_BEACON,
-		     -ENOBUFS);
+	genl_set_err(&nlpeer_nl_family, nn->net, 0, group, -ENOBUFS);
 	return false;
 }

@@ -22,17 +22,42 @@ static const struct nla_policy nlpeer_echo_nl_policy[NLPEER_A_ECHO_PAYLOAD + 1] 
 };
 
 /* NLPEER_CMD_BEACON_SET - do */
-static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_SIZE + 1] = {
+static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_CONNECTOR + 1] = {
 	[NLPEER_A_BEACON_INTERVAL] = NLA_POLICY_FULL_RANGE(NLA_U32, &nlpeer_a_beacon_interval_range),
 	[NLPEER_A_BEACON_GROUPS] = { .type = NLA_U32, },
 	[NLPEER_A_BEACON_GENL] = NLA_POLICY_MAX(NLA_U32, 1),
 	[NLPEER_A_BEACON_SIZE] = NLA_POLICY_MAX(NLA_U32, NLPEER_DATA_MAX),
+	[NLPEER_A_BEACON_CONNECTOR] = NLA_POLICY_MAX(NLA_U32, 1),
 };
 
 /* NLPEER_CMD_EVENT_GET - dump */
 static const struct nla_policy nlpeer_event_get_nl_policy[NLPEER_A_EVENT_SEQ + 1] = {
 	[NLPEER_A_EVENT_GROUP] = { .type = NLA_U32, },
 	[NLPEER_A_EVENT_SEQ] = { .type = NLA_U64, },
+};
+
+/* NLPEER_CMD_OBJECT_NEW - do */
+static const struct nla_policy nlpeer_object_new_nl_policy[NLPEER_A_OBJECT_FLAGS + 1] = {
+	[NLPEER_A_OBJECT_KEY] = { .type = NLA_NUL_STRING, .len = NLPEER_KEY_MAX, },
+	[NLPEER_A_OBJECT_VALUE] = NLA_POLICY_MAX_LEN(NLPEER_VALUE_MAX),
+	[NLPEER_A_OBJECT_FLAGS] = NLA_POLICY_MASK(NLA_U32, 0xf00),
+};
+
+/* NLPEER_CMD_OBJECT_DEL - do */
+static const struct nla_policy nlpeer_object_del_nl_policy[NLPEER_A_OBJECT_PREFIX + 1] = {
+	[NLPEER_A_OBJECT_KEY] = { .type = NLA_NUL_STRING, .len = NLPEER_KEY_MAX, },
+	[NLPEER_A_OBJECT_PREFIX] = { .type = NLA_NUL_STRING, .len = NLPEER_KEY_MAX, },
+};
+
+/* NLPEER_CMD_OBJECT_GET - do */
+static const struct nla_policy nlpeer_object_get_do_nl_policy[NLPEER_A_OBJECT_KEY + 1] = {
+	[NLPEER_A_OBJECT_KEY] = { .type = NLA_NUL_STRING, .len = NLPEER_KEY_MAX, },
+};
+
+/* NLPEER_CMD_OBJECT_GET - dump */
+static const struct nla_policy nlpeer_object_get_dump_nl_policy[NLPEER_A_OBJECT_ATOMIC + 1] = {
+	[NLPEER_A_OBJECT_PREFIX] = { .type = NLA_NUL_STRING, .len = NLPEER_KEY_MAX, },
+	[NLPEER_A_OBJECT_ATOMIC] = { .type = NLA_FLAG, },
 };
 
 /* Ops table for nlpeer */
@@ -58,7 +83,7 @@ static const struct genl_split_ops nlpeer_nl_ops[] = {
 		.cmd		= NLPEER_CMD_BEACON_SET,
 		.doit		= nlpeer_nl_beacon_set_doit,
 		.policy		= nlpeer_beacon_set_nl_policy,
-		.maxattr	= NLPEER_A_BEACON_SIZE,
+		.maxattr	= NLPEER_A_BEACON_CONNECTOR,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -69,10 +94,41 @@ static const struct genl_split_ops nlpeer_nl_ops[] = {
 		.maxattr	= NLPEER_A_EVENT_SEQ,
 		.flags		= GENL_CMD_CAP_DUMP,
 	},
+	{
+		.cmd		= NLPEER_CMD_OBJECT_NEW,
+		.doit		= nlpeer_nl_object_new_doit,
+		.policy		= nlpeer_object_new_nl_policy,
+		.maxattr	= NLPEER_A_OBJECT_FLAGS,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NLPEER_CMD_OBJECT_DEL,
+		.doit		= nlpeer_nl_object_del_doit,
+		.policy		= nlpeer_object_del_nl_policy,
+		.maxattr	= NLPEER_A_OBJECT_PREFIX,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NLPEER_CMD_OBJECT_GET,
+		.doit		= nlpeer_nl_object_get_doit,
+		.policy		= nlpeer_object_get_do_nl_policy,
+		.maxattr	= NLPEER_A_OBJECT_KEY,
+		.flags		= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NLPEER_CMD_OBJECT_GET,
+		.start		= nlpeer_nl_object_get_start,
+		.dumpit		= nlpeer_nl_object_get_dumpit,
+		.done		= nlpeer_nl_object_get_done,
+		.policy		= nlpeer_object_get_dump_nl_policy,
+		.maxattr	= NLPEER_A_OBJECT_ATOMIC,
+		.flags		= GENL_CMD_CAP_DUMP,
+	},
 };
 
 static const struct genl_multicast_group nlpeer_nl_mcgrps[] = {
 	[NLPEER_NLGRP_BEACON] = { "beacon", },
+	[NLPEER_NLGRP_OBJECTS] = { "objects", },
 };
 
 struct genl_family nlpeer_nl_family __ro_after_init = {

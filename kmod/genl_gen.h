@@ -13,6 +13,8 @@
 #include <uapi/linux/nlpeer.h>
 
 int nlpeer_nl_event_get_start(struct netlink_callback *cb);
+int nlpeer_nl_object_get_start(struct netlink_callback *cb);
+int nlpeer_nl_object_get_done(struct netlink_callback *cb);
 
 int nlpeer_nl_echo_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info);
@@ -20,9 +22,15 @@ int nlpeer_nl_beacon_get_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_beacon_set_doit(struct sk_buff *skb, struct genl_info *info);
 int nlpeer_nl_event_get_dumpit(struct sk_buff *skb,
 			       struct netlink_callback *cb);
+int nlpeer_nl_object_new_doit(struct sk_buff *skb, struct genl_info *info);
+int nlpeer_nl_object_del_doit(struct sk_buff *skb, struct genl_info *info);
+int nlpeer_nl_object_get_doit(struct sk_buff *skb, struct genl_info *info);
+int nlpeer_nl_object_get_dumpit(struct sk_buff *skb,
+				struct netlink_callback *cb);
 
 enum {
 	NLPEER_NLGRP_BEACON,
+	NLPEER_NLGRP_OBJECTS,
 };
 
 extern struct genl_family nlpeer_nl_family;

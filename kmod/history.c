@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The last events of a namespace, so that a listener that lost some can ask for
- * them. Data are not kept: every kind of event derives them from its number.
+ * them. Data are not kept: the beacon derives them from the event's number. What
+ * happened to an object keeps the object, which is why bytes have a bound, too.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -12,16 +13,18 @@
  * nlpeer_history_init - make room for the last events of a namespace
  * @nn: the namespace
  * @size: how many, 0 for none
+ * @bytes: most bytes that their objects may take
  *
  * Context: process, may sleep.
  * Return: 0 or -ENOMEM.
  */
-int nlpeer_history_init(struct nlpeer_net *nn, u32 size)
+int nlpeer_history_init(struct nlpeer_net *nn, u32 size, u64 bytes)
 {
 	struct nlpeer_history *h = &nn->history;
 
 	spin_lock_init(&h->lock);
 	h->size = size;
+	h->bytes_max = bytes;
 	if (!size)
 		return 0;
 
@@ -30,21 +33,39 @@ int nlpeer_history_init(struct nlpeer_net *nn, u32 size)
 	return h->slot ? 0 : -ENOMEM;
 }
 
-/**
- * nlpeer_history_exit - forget everything
- * @nn: the namespace, in which nobody sends or asks any more
- */
-void nlpeer_history_exit(struct nlpeer_net *nn)
-{
-	kvfree(nn->history.slot);
-}
-
 static struct nlpeer_event *history_slot(struct nlpeer_history *h, u64 pos)
 {
 	u32 slot;
 
 	div_u64_rem(pos, h->size, &slot);
 	return &h->slot[slot];
+}
+
+static u64 event_bytes(const struct nlpeer_event *ev)
+{
+	return ev->object ? nlpeer_object_bytes(ev->object) : 0;
+}
+
+/* Caller holds the lock, or is the last. */
+static void history_forget(struct nlpeer_history *h)
+{
+	struct nlpeer_event *oldest = history_slot(h, h->first++);
+
+	h->bytes -= event_bytes(oldest);
+	nlpeer_object_put(oldest->object);
+}
+
+/**
+ * nlpeer_history_exit - forget everything
+ * @nn: the namespace, in which nobody sends or asks any more
+ */
+void nlpeer_history_exit(struct nlpeer_net *nn)
+{
+	struct nlpeer_history *h = &nn->history;
+
+	while (h->first < h->count)
+		history_forget(h);
+	kvfree(h->slot);
 }
 
 /**
@@ -57,13 +78,18 @@ static struct nlpeer_event *history_slot(struct nlpeer_history *h, u64 pos)
 void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev)
 {
 	struct nlpeer_history *h = &nn->history;
+	u64 bytes = event_bytes(ev);
 
-	if (!h->size)
+	if (!h->size || bytes > h->bytes_max)
 		return;
 
 	spin_lock(&h->lock);
-	*history_slot(h, h->count) = *ev;
-	h->count++;
+	while (h->count - h->first == h->size ||
+	       h->bytes + bytes > h->bytes_max)
+		history_forget(h);
+	*history_slot(h, h->count++) = *ev;
+	nlpeer_object_hold(ev->object);
+	h->bytes += bytes;
 	spin_unlock(&h->lock);
 }
 
@@ -73,7 +99,7 @@ void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev)
  * @group: the group
  * @seq: only events with a greater number
  * @pos: where to go on, 0 at first; moved behind the event that was found
- * @ev: the event
+ * @ev: the event; its object is the caller's to put
  *
  * Context: process.
  * Return: false if there is none, and @pos is at the end.
@@ -88,13 +114,14 @@ bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
 		return false;
 
 	spin_lock(&h->lock);
-	if (h->count > h->size && *pos < h->count - h->size)
-		*pos = h->count - h->size;
+	if (*pos < h->first)
+		*pos = h->first;
 	while (!found && *pos < h->count) {
 		const struct nlpeer_event *slot = history_slot(h, (*pos)++);
 
 		if (slot->group == group && slot->seq > seq) {
 			*ev = *slot;
+			nlpeer_object_hold(ev->object);
 			found = true;
 		}
 	}
@@ -104,20 +131,19 @@ bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
 }
 
 /**
- * nlpeer_history_held - count what is remembered
+ * nlpeer_history_held - measure what is remembered
  * @nn: the namespace
+ * @held: events
+ * @bytes: bytes of their objects
  *
  * Context: process.
- * Return: a number of events.
  */
-u32 nlpeer_history_held(struct nlpeer_net *nn)
+void nlpeer_history_held(struct nlpeer_net *nn, u32 *held, u64 *bytes)
 {
 	struct nlpeer_history *h = &nn->history;
-	u32 held;
 
 	spin_lock(&h->lock);
-	held = min_t(u64, h->count, h->size);
+	*held = h->count - h->first;
+	*bytes = h->bytes;
 	spin_unlock(&h->lock);
-
-	return held;
 }

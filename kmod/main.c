@@ -35,6 +35,30 @@ static unsigned int history = 1024;
 module_param(history, uint, 0444);
 MODULE_PARM_DESC(history, "events that a namespace remembers, 0 to 65536 (default 1024)");
 
+#define BYTES_MAX	0x40000000	/* 1 GiB */
+
+static unsigned int history_bytes = 1 << 20;
+module_param(history_bytes, uint, 0444);
+MODULE_PARM_DESC(history_bytes, "bytes that the objects in a namespace's remembered events may take, 0 to 1073741824 (default 1048576)");
+
+#define OBJECTS_MAX	1048576
+
+static unsigned int objects = 4096;
+module_param(objects, uint, 0444);
+MODULE_PARM_DESC(objects, "objects that a namespace may have, 0 to 1048576 (default 4096)");
+
+static unsigned int object_bytes = 4 << 20;
+module_param(object_bytes, uint, 0444);
+MODULE_PARM_DESC(object_bytes, "bytes that the objects of a namespace may take, 0 to 1073741824 (default 4194304)");
+
+static bool rtnl = true;
+module_param(rtnl, bool, 0444);
+MODULE_PARM_DESC(rtnl, "answer on rtnetlink, as protocol family 127 (default Y)");
+
+static bool connector = true;
+module_param(connector, bool, 0444);
+MODULE_PARM_DESC(connector, "answer on the connector, as index 16 (default Y)");
+
 static unsigned int nlpeer_net_id __read_mostly;
 
 /**
@@ -60,13 +84,15 @@ static int __net_init nlpeer_net_init(struct net *net)
 	int err;
 
 	nn->net = net;
+	mutex_init(&nn->events);
+	nlpeer_objects_init(nn, objects, object_bytes);
 	nlpeer_beacon_init(nn, &config);
 
 	err = nlpeer_stats_init(nn);
 	if (err)
 		return err;
 
-	err = nlpeer_history_init(nn, history);
+	err = nlpeer_history_init(nn, history, history_bytes);
 	if (err)
 		goto err_stats;
 
@@ -89,6 +115,7 @@ static void __net_exit nlpeer_net_exit(struct net *net)
 	struct nlpeer_net *nn = nlpeer_pernet(net);
 
 	nlpeer_raw_exit(nn);
+	nlpeer_objects_exit(nn);
 	nlpeer_history_exit(nn);
 	nlpeer_stats_exit(nn);
 }
@@ -108,7 +135,10 @@ static int __net_init nlpeer_net_start(struct net *net)
 
 static void __net_exit nlpeer_net_stop(struct net *net)
 {
-	nlpeer_beacon_stop(nlpeer_pernet(net));
+	struct nlpeer_net *nn = nlpeer_pernet(net);
+
+	nlpeer_beacon_stop(nn);
+	nlpeer_event_end(nn);
 }
 
 static struct pernet_operations nlpeer_beacon_ops = {
@@ -118,79 +148,140 @@ static struct pernet_operations nlpeer_beacon_ops = {
 
 static int __init nlpeer_check_params(void)
 {
-	if (protocol < PROTOCOL_MIN || protocol > PROTOCOL_MAX) {
-		pr_err("protocol=%u is out of range, it must be %u to %u\n",
-		       protocol, PROTOCOL_MIN, PROTOCOL_MAX);
-		return -EINVAL;
-	}
-	if (interval_ms > NLPEER_INTERVAL_MAX) {
-		pr_err("interval_ms=%u is out of range, it must be 0 (off) to %u\n",
-		       interval_ms, NLPEER_INTERVAL_MAX);
-		return -EINVAL;
-	}
-	if (history > HISTORY_MAX) {
-		pr_err("history=%u is out of range, it must be 0 to %u\n",
-		       history, HISTORY_MAX);
+	const struct {
+		const char *name;
+		unsigned int value, min, max;
+		const char *note;
+	} range[] = {
+		{ "protocol", protocol, PROTOCOL_MIN, PROTOCOL_MAX, "" },
+		{ "interval_ms", interval_ms, 0, NLPEER_INTERVAL_MAX, " (off)" },
+		{ "history", history, 0, HISTORY_MAX, "" },
+		{ "history_bytes", history_bytes, 0, BYTES_MAX, "" },
+		{ "objects", objects, 0, OBJECTS_MAX, "" },
+		{ "object_bytes", object_bytes, 0, BYTES_MAX, "" },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(range); i++) {
+		if (range[i].value >= range[i].min &&
+		    range[i].value <= range[i].max)
+			continue;
+		pr_err("%s=%u is out of range, it must be %u%s to %u\n",
+		       range[i].name, range[i].value, range[i].min,
+		       range[i].note, range[i].max);
 		return -EINVAL;
 	}
 	return 0;
 }
 
-/*
- * Three lives, one inside the other: a namespace's data must be there when a
- * generic netlink request comes in, and the family must be registered when a
- * beacon sends to its group. So data come first, then the family, then the
- * beacons; exit goes the other way. Two sets of pernet operations give the
- * same order to namespaces that come and go in between.
- */
-static int __init nlpeer_init(void)
+static int __init nlpeer_data_register(void)
 {
-	int err;
+	int err = register_pernet_subsys(&nlpeer_net_ops);
 
-	err = nlpeer_check_params();
+	if (err == -EADDRINUSE)
+		pr_err("cannot open netlink protocol %u: the number is taken, or memory is short; try another with protocol=N\n",
+		       protocol);
+	return err;
+}
+
+static void nlpeer_data_unregister(void)
+{
+	unregister_pernet_subsys(&nlpeer_net_ops);
+}
+
+static int __init nlpeer_family_register(void)
+{
+	int err = nlpeer_genl_register();
+
 	if (err)
-		return err;
-
-	err = nlpeer_beacon_register();
-	if (err)
-		return err;
-
-	err = register_pernet_subsys(&nlpeer_net_ops);
-	if (err) {
-		if (err == -EADDRINUSE)
-			pr_err("cannot open netlink protocol %u: the number is taken, or memory is short; try another with protocol=N\n",
-			       protocol);
-		goto err_beacon;
-	}
-
-	err = nlpeer_genl_register();
-	if (err) {
 		pr_err("cannot register the generic netlink family: error %d\n",
 		       err);
-		goto err_net;
-	}
+	return err;
+}
 
-	err = register_pernet_subsys(&nlpeer_beacon_ops);
+static int __init nlpeer_rtnl_begin(void)
+{
+	int err = rtnl ? nlpeer_rtnl_register() : 0;
+
 	if (err)
-		goto err_genl;
+		pr_err("cannot register with rtnetlink: error %d; rtnl=0 does without\n",
+		       err);
+	return err;
+}
 
-	return 0;
+static void nlpeer_rtnl_end(void)
+{
+	if (rtnl)
+		nlpeer_rtnl_unregister();
+}
 
-err_genl:
-	nlpeer_genl_unregister();
-err_net:
-	unregister_pernet_subsys(&nlpeer_net_ops);
-err_beacon:
-	nlpeer_beacon_unregister();
+static int __init nlpeer_connector_begin(void)
+{
+	int err = connector ? nlpeer_connector_register() : 0;
+
+	if (err)
+		pr_err("cannot register with the connector, the index may be taken: error %d; connector=0 does without\n",
+		       err);
+	return err;
+}
+
+static void nlpeer_connector_end(void)
+{
+	if (connector)
+		nlpeer_connector_unregister();
+}
+
+static int __init nlpeer_beacons_begin(void)
+{
+	return register_pernet_subsys(&nlpeer_beacon_ops);
+}
+
+static void nlpeer_beacons_end(void)
+{
+	unregister_pernet_subsys(&nlpeer_beacon_ops);
+}
+
+/*
+ * One life inside the other: a namespace's data must be there when a request
+ * comes in, and the carriers must be registered when an event is sent to their
+ * groups. So data come first, which open the raw protocol, then the other
+ * carriers, then the beacons; exit goes the other way. Two sets of pernet
+ * operations give the same order to namespaces that come and go in between.
+ */
+static const struct {
+	int (*begin)(void);
+	void (*end)(void);
+} nlpeer_life[] = {
+	{ nlpeer_beacon_register, nlpeer_beacon_unregister },
+	{ nlpeer_data_register, nlpeer_data_unregister },
+	{ nlpeer_family_register, nlpeer_genl_unregister },
+	{ nlpeer_rtnl_begin, nlpeer_rtnl_end },
+	{ nlpeer_connector_begin, nlpeer_connector_end },
+	{ nlpeer_beacons_begin, nlpeer_beacons_end },
+};
+
+static void nlpeer_end(int n)
+{
+	while (n--)
+		nlpeer_life[n].end();
+}
+
+static int __init nlpeer_init(void)
+{
+	int err, i;
+
+	err = nlpeer_check_params();
+	for (i = 0; !err && i < ARRAY_SIZE(nlpeer_life); i++) {
+		err = nlpeer_life[i].begin();
+		if (err)
+			nlpeer_end(i);
+	}
 	return err;
 }
 
 static void __exit nlpeer_exit(void)
 {
-	unregister_pernet_subsys(&nlpeer_beacon_ops);
-	nlpeer_genl_unregister();
-	unregister_pernet_subsys(&nlpeer_net_ops);
-	nlpeer_beacon_unregister();
+	nlpeer_end(ARRAY_SIZE(nlpeer_life));
 }
 
 module_init(nlpeer_init);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The inside of nlpeer. A carrier (raw.c, genl.c) checks and strips its own
- * header; the core (events.c, history.c, beacon.c, stats.c) does the work and knows no
- * header. Everything a namespace owns hangs off struct nlpeer_net.
+ * The inside of nlpeer. A carrier (raw.c, genl.c, connector.c, rtnl.c) checks
+ * and strips its own header; the core (objects.c, events.c, history.c, beacon.c,
+ * stats.c) does the work and knows no header. Everything a namespace owns hangs
+ * off struct nlpeer_net.
  */
 #ifndef _NLPEER_H
 #define _NLPEER_H
@@ -10,6 +11,9 @@
 #include <linux/atomic.h>
 #include <linux/hrtimer.h>
 #include <linux/mutex.h>
+#include <linux/netlink.h>
+#include <linux/rbtree.h>
+#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -27,8 +31,14 @@ struct sock;
 /* Groups of the raw protocol. More would not fit the nl_groups of a bind. */
 #define NLPEER_RAW_GROUPS	32
 
-/* Every group that events are sent to: the raw ones and genl's "beacon". */
-#define NLPEER_GROUPS		(NLPEER_RAW_GROUPS + 1)
+/*
+ * Every group that events are sent to: the raw ones, two of generic netlink, and
+ * the connector's. The last three are numbered one by one.
+ */
+#define NLPEER_GROUPS		(NLPEER_RAW_GROUPS + 3)
+
+/* A message with an object fits in this, whatever its headers. */
+#define NLPEER_OBJECT_MSG_MAX	(NLPEER_OBJECT_MAX + 256)
 
 /**
  * struct nlpeer_beacon_config - what user space may set of a beacon
@@ -36,12 +46,14 @@ struct sock;
  * @groups: raw groups that hear it, bit n - 1 for group n
  * @genl: 1 if the generic netlink group hears it
  * @size: bytes of data in each event
+ * @connector: 1 if the connector's group hears it
  */
 struct nlpeer_beacon_config {
 	u32 interval;
 	u32 groups;
 	u32 genl;
 	u32 size;
+	u32 connector;
 };
 
 /**
@@ -71,12 +83,107 @@ struct nlpeer_beacon {
 };
 
 /**
+ * struct nlpeer_object - one state of an object, never changed
+ * @node: in the tree, or empty if it is no longer there; under the table's lock
+ * @refs: who knows it
+ * @len: bytes of @values
+ * @generation: of the change that made it
+ * @key: 1 to NLPEER_KEY_MAX bytes and a 0
+ * @values: attributes NLPEER_A_OBJECT_VALUE, as they cross the wire
+ */
+struct nlpeer_object {
+	struct rb_node node;
+	refcount_t refs;
+	u32 len;
+	u64 generation;
+	char key[NLPEER_KEY_MAX + 1];
+	u8 values[] __aligned(NLMSG_ALIGNTO);
+};
+
+/**
+ * struct nlpeer_objects - the objects of a namespace
+ * @lock: guards all of it, and the order of its events; held while sleeping
+ * @tree: in the order of the keys
+ * @generation: changes so far
+ * @bytes: that the objects take
+ * @bytes_max: bound of @bytes
+ * @count: objects
+ * @count_max: bound of @count
+ * @snapshots: atomic dumps in progress
+ */
+struct nlpeer_objects {
+	struct mutex lock;	/* the table and the order of its events */
+	struct rb_root tree;
+	u64 generation;
+	u64 bytes;
+	u64 bytes_max;
+	u32 count;
+	u32 count_max;
+	u32 snapshots;
+};
+
+/**
+ * struct nlpeer_object_request - what a request says about objects
+ * @key: attribute, or NULL
+ * @prefix: attribute, or NULL
+ * @attrs: all attributes, checked, for the values among them
+ * @len: bytes of @attrs
+ * @flags: NLM_F_CREATE, _EXCL, _REPLACE and _APPEND
+ */
+struct nlpeer_object_request {
+	const struct nlattr *key;
+	const struct nlattr *prefix;
+	const struct nlattr *attrs;
+	int len;
+	u32 flags;
+};
+
+/**
+ * struct nlpeer_cause - the request that changes an object
+ * @via: the way it came
+ * @portid: who asks
+ * @seq: its number
+ * @echo: who asks wants the event, too
+ */
+struct nlpeer_cause {
+	enum nlpeer_carrier via;
+	u32 portid;
+	u32 seq;
+	bool echo;
+};
+
+struct nlpeer_snapshot;
+
+/**
+ * struct nlpeer_object_dump - where a dump of objects stands
+ * @nn: the namespace; NULL before the beginning
+ * @prefix: what the keys begin with
+ * @last: the object that was written last, held; not with @snapshot
+ * @snapshot: of an atomic dump
+ * @flags: of each message
+ */
+struct nlpeer_object_dump {
+	struct nlpeer_net *nn;
+	const char *prefix;
+	struct nlpeer_object *last;
+	struct nlpeer_snapshot *snapshot;
+	u32 flags;
+};
+
+/* Writes one object of a dump as a message, or returns -EMSGSIZE. */
+typedef int (*nlpeer_object_put_fn)(struct sk_buff *skb,
+				    struct netlink_callback *cb,
+				    const struct nlpeer_object *obj, int flags);
+
+/**
  * struct nlpeer_event - one event in one group
- * @group: 1 to 32 for the raw groups, or NLPEER_GROUP_BEACON
+ * @group: 1 to 32 for the raw groups, or NLPEER_GROUP_...
  * @kind: enum nlpeer_kind
  * @seq: its number in the group, from 1
  * @time: nanoseconds of CLOCK_BOOTTIME
  * @len: bytes of data
+ * @object: what it is about, or NULL
+ * @generation: of the change to @object
  */
 struct nlpeer_event {
 	u32 group;
@@ -84,6 +191,8 @@ struct nlpeer_event {
 	u64 seq;
 	u64 time;
 	u32 len;
+	struct nlpeer_object *object;
+	u64 generation;
 };
 
 /**
@@ -91,14 +200,19 @@ struct nlpeer_event {
  * @lock: guards all of it
  * @slot: a ring of @size events, NULL if there is no history
  * @size: events that it can hold
- * @count: events that were ever put in; the newest is in slot @count - 1,
- *	modulo @size
+ * @first: events that are forgotten; the oldest is in slot @first, modulo @size
+ * @count: events that were ever put in
+ * @bytes: of the objects that it holds
+ * @bytes_max: bound of @bytes
  */
 struct nlpeer_history {
-	spinlock_t lock;	/* slots and count */
+	spinlock_t lock;	/* all of it */
 	struct nlpeer_event *slot;
 	u32 size;
+	u64 first;
 	u64 count;
+	u64 bytes;
+	u64 bytes_max;
 };
 
 /**
@@ -106,16 +220,20 @@ struct nlpeer_history {
  * @net: the namespace, which outlives this
  * @raw: kernel socket of the raw protocol
  * @stats: counters of the carriers, see stats.c
- * @seq: number of the last event in each group; written by the beacon's work
+ * @events: one event at a time gets its number and is sent
+ * @seq: number of the last event in each group; written under @events
  * @history: the last events
+ * @objects: the objects
  * @beacon: the beacon
  */
 struct nlpeer_net {
 	struct net *net;
 	struct sock *raw;
 	struct nlpeer_pcpu_stats __percpu *stats;
+	struct mutex events;	/* order of numbers, history and sending */
 	atomic64_t seq[NLPEER_GROUPS];
 	struct nlpeer_history history;
+	struct nlpeer_objects objects;
 	struct nlpeer_beacon beacon;
 };
 
@@ -127,26 +245,65 @@ int nlpeer_stats_init(struct nlpeer_net *nn);
 void nlpeer_stats_exit(struct nlpeer_net *nn);
 void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			  unsigned int rx, unsigned int tx, int err);
+void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			unsigned int tx);
 void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			bool sent);
 size_t nlpeer_stats_size(void);
 int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn);
 
+/* objects.c */
+void nlpeer_objects_init(struct nlpeer_net *nn, u32 count, u64 bytes);
+void nlpeer_objects_exit(struct nlpeer_net *nn);
+int nlpeer_object_check_bulk(struct nlpeer_object_request *req,
+			     const struct nlmsghdr *nlh,
+			     struct netlink_ext_ack *extack);
+int nlpeer_object_check_dump(const struct nlpeer_object_request *req,
+			     const struct nlmsghdr *nlh,
+			     struct netlink_ext_ack *extack);
+int nlpeer_object_new(struct nlpeer_net *nn,
+		      const struct nlpeer_object_request *req,
+		      const struct nlpeer_cause *cause,
+		      struct netlink_ext_ack *extack);
+int nlpeer_object_del(struct nlpeer_net *nn,
+		      const struct nlpeer_object_request *req,
+		      const struct nlpeer_cause *cause,
+		      struct netlink_ext_ack *extack);
+struct nlpeer_object *nlpeer_object_get(struct nlpeer_net *nn,
+					const struct nlpeer_object_request *req,
+					struct netlink_ext_ack *extack);
+struct nlpeer_object *nlpeer_object_hold(struct nlpeer_object *obj);
+void nlpeer_object_put(struct nlpeer_object *obj);
+size_t nlpeer_object_bytes(const struct nlpeer_object *obj);
+size_t nlpeer_object_size(const struct nlpeer_object *obj);
+int nlpeer_object_fill(struct sk_buff *skb, const struct nlpeer_object *obj,
+		       u64 generation);
+int nlpeer_object_dump_start(struct nlpeer_object_dump *dump,
+			     struct nlpeer_net *nn, const struct nlattr *prefix,
+			     bool atomic, struct netlink_ext_ack *extack);
+int nlpeer_object_dump_next(struct nlpeer_object_dump *dump,
+			    struct sk_buff *skb, struct netlink_callback *cb,
+			    nlpeer_object_put_fn put);
+void nlpeer_object_dump_done(struct nlpeer_object_dump *dump);
+
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
-void nlpeer_event_send(struct nlpeer_net *nn, u32 group, u32 kind, u32 len);
+void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len);
+void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
+			 struct nlpeer_object *obj, u64 generation,
+			 const struct nlpeer_cause *cause);
+void nlpeer_event_end(struct nlpeer_net *nn);
 size_t nlpeer_event_size(const struct nlpeer_event *ev);
 int nlpeer_event_put(struct sk_buff *skb, const struct nlpeer_event *ev);
-
 bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq);
 
 /* history.c */
-int nlpeer_history_init(struct nlpeer_net *nn, u32 size);
+int nlpeer_history_init(struct nlpeer_net *nn, u32 size, u64 bytes);
 void nlpeer_history_exit(struct nlpeer_net *nn);
 void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev);
 bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
 			 struct nlpeer_event *ev);
-u32 nlpeer_history_held(struct nlpeer_net *nn);
+void nlpeer_history_held(struct nlpeer_net *nn, u32 *held, u64 *bytes);
 
 /* beacon.c */
 int nlpeer_beacon_register(void);
@@ -165,12 +322,27 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol);
 void nlpeer_raw_exit(struct nlpeer_net *nn);
 bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group);
-bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev);
+bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		      const struct nlpeer_cause *cause);
 
 /* genl.c */
 int nlpeer_genl_register(void);
 void nlpeer_genl_unregister(void);
-bool nlpeer_genl_wanted(const struct nlpeer_net *nn);
-bool nlpeer_genl_event(struct nlpeer_net *nn, const struct nlpeer_event *ev);
+bool nlpeer_genl_wanted(const struct nlpeer_net *nn, u32 group);
+bool nlpeer_genl_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		       const struct nlpeer_cause *cause);
+
+/* connector.c */
+int nlpeer_connector_register(void);
+void nlpeer_connector_unregister(void);
+bool nlpeer_connector_has(const struct nlpeer_net *nn);
+bool nlpeer_connector_event(struct nlpeer_net *nn,
+			    const struct nlpeer_event *ev, bool *heard);
+
+/* rtnl.c */
+int nlpeer_rtnl_register(void);
+void nlpeer_rtnl_unregister(void);
+bool nlpeer_rtnl_echo(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		      const struct nlpeer_cause *cause);
 
 #endif /* _NLPEER_H */

@@ -10,6 +10,7 @@
 #include <net/sock.h>
 
 #include "nlpeer.h"
+#include "raw_gen.h"
 
 /* An event has the same attributes on both protocols. */
 static_assert((int)NETLINK_TEST_A_EVENT_GROUP == NLPEER_A_EVENT_GROUP);
@@ -17,17 +18,23 @@ static_assert((int)NETLINK_TEST_A_EVENT_SEQ == NLPEER_A_EVENT_SEQ);
 static_assert((int)NETLINK_TEST_A_EVENT_TIME == NLPEER_A_EVENT_TIME);
 static_assert((int)NETLINK_TEST_A_EVENT_KIND == NLPEER_A_EVENT_KIND);
 static_assert((int)NETLINK_TEST_A_EVENT_DATA == NLPEER_A_EVENT_DATA);
+static_assert((int)NETLINK_TEST_A_EVENT_OBJECT == NLPEER_A_EVENT_OBJECT);
 static_assert((int)NETLINK_TEST_A_EVENT_MAX == NLPEER_A_EVENT_MAX);
 
-/* The flags a request may carry, as generic netlink has it. */
-static int raw_check_flags(const struct nlmsghdr *nlh,
+/* And so has an object. */
+static_assert((int)NETLINK_TEST_A_OBJECT_KEY == NLPEER_A_OBJECT_KEY);
+static_assert((int)NETLINK_TEST_A_OBJECT_VALUE == NLPEER_A_OBJECT_VALUE);
+static_assert((int)NETLINK_TEST_A_OBJECT_GENERATION == NLPEER_A_OBJECT_GENERATION);
+static_assert((int)NETLINK_TEST_A_OBJECT_PREFIX == NLPEER_A_OBJECT_PREFIX);
+static_assert((int)NETLINK_TEST_A_OBJECT_MAX == NLPEER_A_OBJECT_MAX);
+
+/* The flags that every request may carry. */
+#define RAW_FLAGS	(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO)
+
+static int raw_check_flags(const struct nlmsghdr *nlh, u32 others,
 			   struct netlink_ext_ack *extack)
 {
-	if ((nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
-		NL_SET_ERR_MSG_MOD(extack, "echo has no dump");
-		return -EOPNOTSUPP;
-	}
-	if (nlh->nlmsg_flags & ~(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO)) {
+	if (nlh->nlmsg_flags & ~(RAW_FLAGS | others)) {
 		NL_SET_ERR_MSG_MOD(extack, "ambiguous or reserved bits set in nlmsg_flags");
 		return -EINVAL;
 	}
@@ -35,7 +42,8 @@ static int raw_check_flags(const struct nlmsghdr *nlh,
 }
 
 static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
-		    const struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
+		    struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+		    unsigned int *tx)
 {
 	u32 portid = NETLINK_CB(skb).portid;
 	int len = nlmsg_len(nlh);
@@ -43,7 +51,11 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 	struct sk_buff *reply;
 	int err;
 
-	err = raw_check_flags(nlh, extack);
+	if ((nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
+		NL_SET_ERR_MSG_MOD(extack, "echo has no dump");
+		return -EOPNOTSUPP;
+	}
+	err = raw_check_flags(nlh, 0, extack);
 	if (err)
 		return err;
 
@@ -64,12 +76,251 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 		return -EMSGSIZE;
 	}
 	memcpy(nlmsg_data(answer), nlmsg_data(nlh), len);
+	*tx = answer->nlmsg_len;
 
 	/*
 	 * Does not wait: an asker that does not read overruns, and is told so
 	 * by ENOBUFS. The reply is gone in any case.
 	 */
 	return nlmsg_unicast(nn->raw, reply, portid);
+}
+
+/*
+ * Who may change a namespace: both the sender of the message and the opener of
+ * the socket, so that no program can be talked into it.
+ */
+static int raw_check_admin(struct sk_buff *skb, struct netlink_ext_ack *extack)
+{
+	struct net *net = sock_net(skb->sk);
+
+	if (netlink_ns_capable(skb, net->user_ns, CAP_NET_ADMIN))
+		return 0;
+	NL_SET_ERR_MSG_MOD(extack, "this needs CAP_NET_ADMIN");
+	return -EPERM;
+}
+
+/* Check attributes by a policy and pick out those about objects. */
+static int raw_object_parse(const struct nlmsghdr *nlh, int maxattr,
+			    const struct nla_policy *policy,
+			    struct nlpeer_object_request *req,
+			    struct netlink_ext_ack *extack)
+{
+	struct nlattr *attrs[NLPEER_A_OBJECT_MAX + 1] = {};
+	int err;
+
+	err = nlmsg_parse(nlh, 0, attrs, maxattr, policy, extack);
+	if (err)
+		return err;
+
+	req->key = attrs[NLPEER_A_OBJECT_KEY];
+	req->prefix = attrs[NLPEER_A_OBJECT_PREFIX];
+	req->attrs = nlmsg_attrdata(nlh, 0);
+	req->len = nlmsg_attrlen(nlh, 0);
+	return 0;
+}
+
+static struct nlpeer_cause raw_cause(struct sk_buff *skb,
+				     const struct nlmsghdr *nlh)
+{
+	return (struct nlpeer_cause) {
+		.via = NLPEER_CARRIER_RAW,
+		.portid = NETLINK_CB(skb).portid,
+		.seq = nlh->nlmsg_seq,
+		.echo = nlmsg_report(nlh),
+	};
+}
+
+static int raw_object_new(struct nlpeer_net *nn, struct sk_buff *skb,
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+			  unsigned int *tx)
+{
+	const u32 flags = NLM_F_REPLACE | NLM_F_EXCL | NLM_F_CREATE |
+			  NLM_F_APPEND;
+	struct nlpeer_cause cause = raw_cause(skb, nlh);
+	struct nlpeer_object_request req = {
+		.flags = nlh->nlmsg_flags & flags,
+	};
+	int err;
+
+	err = raw_check_admin(skb, extack);
+	if (!err)
+		err = raw_check_flags(nlh, flags, extack);
+	if (!err)
+		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_NEW_DO_POLICY_MAX,
+				       netlink_test_object_new_do_policy, &req,
+				       extack);
+	return err ? err : nlpeer_object_new(nn, &req, &cause, extack);
+}
+
+static int raw_object_del(struct nlpeer_net *nn, struct sk_buff *skb,
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+			  unsigned int *tx)
+{
+	struct nlpeer_cause cause = raw_cause(skb, nlh);
+	struct nlpeer_object_request req = {};
+	int err;
+
+	err = raw_check_admin(skb, extack);
+	if (!err)
+		err = raw_check_flags(nlh, NLM_F_BULK, extack);
+	if (!err)
+		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_DEL_DO_POLICY_MAX,
+				       netlink_test_object_del_do_policy, &req,
+				       extack);
+	if (!err)
+		err = nlpeer_object_check_bulk(&req, nlh, extack);
+	return err ? err : nlpeer_object_del(nn, &req, &cause, extack);
+}
+
+static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
+			  const struct nlpeer_object *obj,
+			  struct netlink_callback *cb)
+{
+	struct nlmsghdr *nlh;
+
+	nlh = nlmsg_put(skb, portid, seq, NETLINK_TEST_MSG_OBJECT_NEW, 0,
+			flags);
+	if (!nlh)
+		return -EMSGSIZE;
+
+	if (nlpeer_object_fill(skb, obj, obj->generation)) {
+		nlmsg_cancel(skb, nlh);
+		return -EMSGSIZE;
+	}
+	if (cb)
+		nl_dump_check_consistent(cb, nlh);
+	nlmsg_end(skb, nlh);
+	return 0;
+}
+
+static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+			  unsigned int *tx)
+{
+	u32 portid = NETLINK_CB(skb).portid;
+	struct nlpeer_object_request req;
+	struct nlpeer_object *obj;
+	struct sk_buff *reply;
+	int err;
+
+	err = raw_check_flags(nlh, 0, extack);
+	if (!err)
+		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_GET_DO_POLICY_MAX,
+				       netlink_test_object_get_do_policy, &req,
+				       extack);
+	if (err)
+		return err;
+
+	obj = nlpeer_object_get(nn, &req, extack);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	reply = nlmsg_new(nlpeer_object_size(obj), GFP_KERNEL);
+	if (!reply) {
+		nlpeer_object_put(obj);
+		return -ENOMEM;
+	}
+	err = raw_put_object(reply, portid, nlh->nlmsg_seq, 0, obj, NULL);
+	nlpeer_object_put(obj);
+	if (WARN_ON_ONCE(err)) {	/* the size was just asked for */
+		nlmsg_free(reply);
+		return err;
+	}
+	*tx = reply->len;
+	return nlmsg_unicast(nn->raw, reply, portid);
+}
+
+static int raw_object_dump_start(struct netlink_callback *cb)
+{
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
+	struct nlpeer_object_request req;
+	bool atomic = cb->nlh->nlmsg_flags & NLM_F_ATOMIC;
+	int err;
+
+	err = raw_check_flags(cb->nlh, NLM_F_ROOT | NLM_F_MATCH | NLM_F_ATOMIC,
+			      cb->extack);
+	if (!err && atomic)
+		err = raw_check_admin(cb->skb, cb->extack);
+	if (!err)
+		err = raw_object_parse(cb->nlh, NETLINK_TEST_OBJECT_GET_DUMP_POLICY_MAX,
+				       netlink_test_object_get_dump_policy,
+				       &req, cb->extack);
+	if (!err)
+		err = nlpeer_object_check_dump(&req, cb->nlh, cb->extack);
+	if (!err)
+		err = nlpeer_object_dump_start((void *)cb->ctx, nn, req.prefix,
+					       atomic, cb->extack);
+	return err;
+}
+
+static int raw_dump_object(struct sk_buff *skb, struct netlink_callback *cb,
+			   const struct nlpeer_object *obj, int flags)
+{
+	return raw_put_object(skb, NETLINK_CB(cb->skb).portid,
+			      cb->nlh->nlmsg_seq, flags, obj, cb);
+}
+
+static int raw_object_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct nlpeer_object_dump *dump = (void *)cb->ctx;
+	int err;
+
+	err = nlpeer_object_dump_next(dump, skb, cb, raw_dump_object);
+	nlpeer_count_reply(dump->nn, NLPEER_CARRIER_RAW, skb->len);
+	return err;
+}
+
+static int raw_object_dump_done(struct netlink_callback *cb)
+{
+	nlpeer_object_dump_done((void *)cb->ctx);
+	return 0;
+}
+
+static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
+				   struct nlmsghdr *nlh,
+				   struct netlink_ext_ack *extack,
+				   unsigned int *tx)
+{
+	struct netlink_dump_control control = {
+		.start = raw_object_dump_start,
+		.dump = raw_object_dump,
+		.done = raw_object_dump_done,
+		.min_dump_alloc = NLPEER_OBJECT_MSG_MAX,
+	};
+
+	return netlink_dump_start(nn->raw, skb, nlh, &control);
+}
+
+static int raw_refuse(struct nlpeer_net *nn, struct sk_buff *skb,
+		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+		      unsigned int *tx)
+{
+	if (nlh->nlmsg_type == NETLINK_TEST_MSG_EVENT)
+		NL_SET_ERR_MSG_MOD(extack, "events are sent by the kernel only");
+	else
+		NL_SET_ERR_MSG_MOD(extack, "unknown message type");
+	return -EOPNOTSUPP;
+}
+
+typedef int (*raw_handler)(struct nlpeer_net *nn, struct sk_buff *skb,
+			   struct nlmsghdr *nlh,
+			   struct netlink_ext_ack *extack, unsigned int *tx);
+
+static raw_handler raw_find(const struct nlmsghdr *nlh)
+{
+	switch (nlh->nlmsg_type) {
+	case NETLINK_TEST_MSG_ECHO:
+		return raw_echo;
+	case NETLINK_TEST_MSG_OBJECT_NEW:
+		return raw_object_new;
+	case NETLINK_TEST_MSG_OBJECT_DEL:
+		return raw_object_del;
+	case NETLINK_TEST_MSG_OBJECT_GET:
+		return nlh->nlmsg_flags & NLM_F_DUMP ?
+		       raw_object_dump_request : raw_object_get;
+	default:
+		return raw_refuse;
+	}
 }
 
 static int raw_request(struct sk_buff *skb, struct nlmsghdr *nlh,
@@ -79,22 +330,11 @@ static int raw_request(struct sk_buff *skb, struct nlmsghdr *nlh,
 	unsigned int tx = 0;
 	int err;
 
-	switch (nlh->nlmsg_type) {
-	case NETLINK_TEST_MSG_ECHO:
-		err = raw_echo(nn, skb, nlh, extack);
-		tx = nlh->nlmsg_len;
-		break;
-	case NETLINK_TEST_MSG_EVENT:
-		NL_SET_ERR_MSG_MOD(extack, "events are sent by the kernel only");
-		err = -EOPNOTSUPP;
-		break;
-	default:
-		NL_SET_ERR_MSG_MOD(extack, "unknown message type");
-		err = -EOPNOTSUPP;
-		break;
-	}
+	err = raw_find(nlh)(nn, skb, nlh, extack, &tx);
 
-	nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len, tx, err);
+	/* A dump that has begun returns -EINTR: no acknowledgment yet. */
+	nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len, tx,
+			     err == -EINTR ? 0 : err);
 	return err;
 }
 
@@ -153,12 +393,19 @@ bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group)
  * nlpeer_raw_event - multicast an event to a group of this protocol
  * @nn: the namespace
  * @ev: the event
+ * @cause: the request that is the cause, or NULL
+ *
+ * If it came over this protocol, its port ID and sequence number stand in the
+ * header, and it gets the event too if it asked for that.
  *
  * Context: process, may sleep.
  * Return: false if there was no memory; the listeners have been told.
  */
-bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev)
+bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+		      const struct nlpeer_cause *cause)
 {
+	bool ours = cause && cause->via == NLPEER_CARRIER_RAW;
+	u32 portid = ours ? cause->portid : 0;
 	struct nlmsghdr *nlh;
 	struct sk_buff *skb;
 
@@ -166,14 +413,16 @@ bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev)
 	if (!skb)
 		goto lost;
 
-	nlh = nlmsg_put(skb, 0, 0, NETLINK_TEST_MSG_EVENT, 0, 0);
+	nlh = nlmsg_put(skb, portid, ours ? cause->seq : 0,
+			NETLINK_TEST_MSG_EVENT, 0, 0);
 	if (WARN_ON_ONCE(!nlh || nlpeer_event_put(skb, ev))) {
 		nlmsg_free(skb);
 		goto lost;
 	}
 	nlmsg_end(skb, nlh);
 
-	nlmsg_multicast(nn->raw, skb, 0, ev->group, GFP_KERNEL);
+	nlmsg_notify(nn->raw, skb, portid, ev->group, ours && cause->echo,
+		     GFP_KERNEL);
 	return true;
 
 lost:

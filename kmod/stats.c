@@ -3,6 +3,7 @@
  * Counters of the carriers, one set for each processor so that requests in
  * parallel do not share a cache line.
  */
+#include <linux/build_bug.h>
 #include <linux/percpu.h>
 #include <linux/skbuff.h>
 #include <linux/u64_stats_sync.h>
@@ -10,9 +11,8 @@
 
 #include "nlpeer.h"
 
-#define CARRIERS	NLPEER_CARRIER_GENL
+#define CARRIERS	NLPEER_CARRIER_RTNL
 #define BEACON_COUNTERS	3
-#define HISTORY_COUNTERS	2
 
 /* In the order of their attributes, which follow the carrier's number. */
 enum counter {
@@ -26,8 +26,21 @@ enum counter {
 	COUNTERS,
 };
 
+/* Errors that have a counter of their own; the first is for all others. */
+static const int stats_errno[] = {
+	0, EPERM, ENOENT, EINTR, EAGAIN, ENOMEM, EBUSY, EEXIST, EINVAL, ENOSPC,
+	ERANGE, EMSGSIZE, EOPNOTSUPP, ENOBUFS, ECONNREFUSED,
+};
+
+/* Counters in the longest array. */
+#define COUNTERS_MAX	16
+
+static_assert(COUNTERS <= COUNTERS_MAX);
+static_assert(ARRAY_SIZE(stats_errno) <= COUNTERS_MAX);
+
 struct nlpeer_pcpu_stats {
 	u64_stats_t count[CARRIERS][COUNTERS];
+	u64_stats_t error[CARRIERS][ARRAY_SIZE(stats_errno)];
 	struct u64_stats_sync sync;
 };
 
@@ -61,6 +74,16 @@ void nlpeer_stats_exit(struct nlpeer_net *nn)
 	free_percpu(nn->stats);
 }
 
+static int errno_slot(int err)
+{
+	int i;
+
+	for (i = 1; i < ARRAY_SIZE(stats_errno); i++)
+		if (err == -stats_errno[i])
+			return i;
+	return 0;
+}
+
 /**
  * nlpeer_count_request - count one request when it is done with
  * @nn: the namespace
@@ -82,10 +105,32 @@ void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 	u64_stats_add(&count[RX_BYTES], rx);
 	if (err) {
 		u64_stats_inc(&count[ERRORS]);
+		u64_stats_inc(&stats->error[carrier - 1][errno_slot(err)]);
 	} else if (tx) {
 		u64_stats_inc(&count[REPLIES]);
 		u64_stats_add(&count[TX_BYTES], tx);
 	}
+	u64_stats_update_end(&stats->sync);
+	put_cpu_ptr(nn->stats);
+}
+
+/**
+ * nlpeer_count_reply - count one datagram of an answer that has several
+ * @nn: the namespace
+ * @carrier: the way it goes
+ * @tx: its length
+ *
+ * Context: process.
+ */
+void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			unsigned int tx)
+{
+	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
+	u64_stats_t *count = stats->count[carrier - 1];
+
+	u64_stats_update_begin(&stats->sync);
+	u64_stats_inc(&count[REPLIES]);
+	u64_stats_add(&count[TX_BYTES], tx);
 	u64_stats_update_end(&stats->sync);
 	put_cpu_ptr(nn->stats);
 }
@@ -109,26 +154,29 @@ void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 	put_cpu_ptr(nn->stats);
 }
 
-static void stats_sum(const struct nlpeer_net *nn, int carrier,
-		      u64 sum[COUNTERS])
+/* Add up one array of counters, which lies at the same place for each CPU. */
+static void stats_sum(const struct nlpeer_net *nn, size_t offset, int n,
+		      u64 *sum)
 {
+	u64 value[COUNTERS_MAX];
 	int cpu, i;
 
-	memset(sum, 0, COUNTERS * sizeof(*sum));
+	memset(sum, 0, n * sizeof(*sum));
 	for_each_possible_cpu(cpu) {
 		const struct nlpeer_pcpu_stats *stats;
-		u64 count[COUNTERS];
+		const u64_stats_t *count;
 		unsigned int start;
 
 		stats = per_cpu_ptr(nn->stats, cpu);
+		count = (const void *)stats + offset;
 		do {
 			start = u64_stats_fetch_begin(&stats->sync);
-			for (i = 0; i < COUNTERS; i++)
-				count[i] = u64_stats_read(&stats->count[carrier - 1][i]);
+			for (i = 0; i < n; i++)
+				value[i] = u64_stats_read(&count[i]);
 		} while (u64_stats_fetch_retry(&stats->sync, start));
 
-		for (i = 0; i < COUNTERS; i++)
-			sum[i] += count[i];
+		for (i = 0; i < n; i++)
+			sum[i] += value[i];
 	}
 }
 
@@ -139,10 +187,40 @@ static void stats_sum(const struct nlpeer_net *nn, int carrier,
  */
 size_t nlpeer_stats_size(void)
 {
-	return CARRIERS * nla_total_size(nla_total_size(sizeof(u32)) +
-					 COUNTERS * nla_total_size_64bit(sizeof(u64))) +
-	       nla_total_size(BEACON_COUNTERS * nla_total_size_64bit(sizeof(u64))) +
-	       nla_total_size(HISTORY_COUNTERS * nla_total_size(sizeof(u32)));
+	size_t u32_size = nla_total_size(sizeof(u32));
+	size_t u64_size = nla_total_size_64bit(sizeof(u64));
+	size_t error = nla_total_size(u32_size + u64_size);
+
+	return CARRIERS * nla_total_size(u32_size + COUNTERS * u64_size +
+					 ARRAY_SIZE(stats_errno) * error) +
+	       nla_total_size(BEACON_COUNTERS * u64_size) +
+	       nla_total_size(2 * u32_size + 2 * u64_size) +	/* history */
+	       nla_total_size(3 * u32_size + 3 * u64_size);	/* objects */
+}
+
+static int stats_put_errors(struct sk_buff *skb, const struct nlpeer_net *nn,
+			    int carrier)
+{
+	u64 sum[ARRAY_SIZE(stats_errno)];
+	int i;
+
+	stats_sum(nn, offsetof(struct nlpeer_pcpu_stats, error[carrier - 1]),
+		  ARRAY_SIZE(sum), sum);
+	for (i = 0; i < ARRAY_SIZE(sum); i++) {
+		struct nlattr *nest;
+
+		if (!sum[i])
+			continue;
+		nest = nla_nest_start(skb, NLPEER_A_CARRIER_STATS_ERROR);
+		if (!nest ||
+		    nla_put_u32(skb, NLPEER_A_ERROR_STATS_ERRNO,
+				stats_errno[i]) ||
+		    nla_put_u64_64bit(skb, NLPEER_A_ERROR_STATS_COUNT, sum[i],
+				      NLPEER_A_ERROR_STATS_PAD))
+			return -EMSGSIZE;
+		nla_nest_end(skb, nest);
+	}
+	return 0;
 }
 
 static int stats_put_carrier(struct sk_buff *skb, const struct nlpeer_net *nn,
@@ -162,11 +240,15 @@ static int stats_put_carrier(struct sk_buff *skb, const struct nlpeer_net *nn,
 	if (nla_put_u32(skb, NLPEER_A_CARRIER_STATS_CARRIER, carrier))
 		return -EMSGSIZE;
 
-	stats_sum(nn, carrier, sum);
+	stats_sum(nn, offsetof(struct nlpeer_pcpu_stats, count[carrier - 1]),
+		  COUNTERS, sum);
 	for (i = 0; i < COUNTERS; i++)
 		if (nla_put_u64_64bit(skb, NLPEER_A_CARRIER_STATS_REQUESTS + i,
 				      sum[i], NLPEER_A_CARRIER_STATS_PAD))
 			return -EMSGSIZE;
+
+	if (stats_put_errors(skb, nn, carrier))
+		return -EMSGSIZE;
 
 	nla_nest_end(skb, nest);
 	return 0;
@@ -198,18 +280,52 @@ static int stats_put_beacon(struct sk_buff *skb, const struct nlpeer_beacon *b)
 static int stats_put_history(struct sk_buff *skb, struct nlpeer_net *nn)
 {
 	struct nlattr *nest;
+	u64 bytes;
+	u32 held;
 
 	nest = nla_nest_start(skb, NLPEER_A_STATS_HISTORY);
 	if (!nest)
 		return -EMSGSIZE;
 
+	nlpeer_history_held(nn, &held, &bytes);
 	if (nla_put_u32(skb, NLPEER_A_HISTORY_STATS_SIZE, nn->history.size) ||
-	    nla_put_u32(skb, NLPEER_A_HISTORY_STATS_HELD,
-			nlpeer_history_held(nn)))
+	    nla_put_u32(skb, NLPEER_A_HISTORY_STATS_HELD, held) ||
+	    nla_put_u64_64bit(skb, NLPEER_A_HISTORY_STATS_BYTES, bytes,
+			      NLPEER_A_HISTORY_STATS_PAD) ||
+	    nla_put_u64_64bit(skb, NLPEER_A_HISTORY_STATS_BYTES_MAX,
+			      nn->history.bytes_max,
+			      NLPEER_A_HISTORY_STATS_PAD))
 		return -EMSGSIZE;
 
 	nla_nest_end(skb, nest);
 	return 0;
+}
+
+static int stats_put_objects(struct sk_buff *skb, struct nlpeer_objects *t)
+{
+	struct nlattr *nest;
+	int err = -EMSGSIZE;
+
+	nest = nla_nest_start(skb, NLPEER_A_STATS_OBJECTS);
+	if (!nest)
+		return -EMSGSIZE;
+
+	mutex_lock(&t->lock);
+	if (!nla_put_u32(skb, NLPEER_A_OBJECT_STATS_COUNT, t->count) &&
+	    !nla_put_u32(skb, NLPEER_A_OBJECT_STATS_COUNT_MAX, t->count_max) &&
+	    !nla_put_u64_64bit(skb, NLPEER_A_OBJECT_STATS_BYTES, t->bytes,
+			       NLPEER_A_OBJECT_STATS_PAD) &&
+	    !nla_put_u64_64bit(skb, NLPEER_A_OBJECT_STATS_BYTES_MAX,
+			       t->bytes_max, NLPEER_A_OBJECT_STATS_PAD) &&
+	    !nla_put_u64_64bit(skb, NLPEER_A_OBJECT_STATS_GENERATION,
+			       t->generation, NLPEER_A_OBJECT_STATS_PAD) &&
+	    !nla_put_u32(skb, NLPEER_A_OBJECT_STATS_SNAPSHOTS, t->snapshots))
+		err = 0;
+	mutex_unlock(&t->lock);
+
+	if (!err)
+		nla_nest_end(skb, nest);
+	return err;
 }
 
 /**
@@ -231,5 +347,8 @@ int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn)
 	if (stats_put_beacon(skb, &nn->beacon))
 		return -EMSGSIZE;
 
-	return stats_put_history(skb, nn);
+	if (stats_put_history(skb, nn))
+		return -EMSGSIZE;
+
+	return stats_put_objects(skb, &nn->objects);
 }

@@ -20,10 +20,31 @@ const (
 	IntervalMax = 3600000
 	// Longest data of an event, in bytes.
 	DataMax = 4096
+	// Longest key of an object, in bytes, the final 0 not included.
+	KeyMax = 64
+	// Longest value of an object, in bytes.
+	ValueMax = 4096
+	// Room for all values of an object, in bytes, 4 for the header of each
+	// and its padding included.
+	ObjectMax = 16384
 	// Number of the generic netlink multicast group "beacon" where an
 	// event names its group. Numbers 1 to 32 name the groups of the raw
 	// protocol.
 	GroupBeacon = 65536
+	// Number of the generic netlink multicast group "objects", likewise.
+	GroupObjects = 65537
+	// Number of the connector's multicast group CnIdx, likewise.
+	GroupConnector = 65538
+	// The peer's index on the connector, which is also its multicast
+	// group. Even, so that listening needs CAP_NET_ADMIN on every kernel.
+	CnIdx = 16
+	// The peer's value on the connector.
+	CnVal = 1
+	// Longest payload of an echo over the connector, in bytes.
+	CnPayloadMax = 16384
+	// The protocol family of the peer on rtnetlink, the first byte behind
+	// the message header. No address family has it.
+	RtnlFamily = 127
 	// The protocol number, unless the module was loaded with another.
 	NetlinkTest = 31
 )
@@ -35,6 +56,17 @@ type Kind uint32
 const (
 	// A tick of the beacon. Byte i of its data is (seq + i) modulo 256.
 	KindBeacon Kind = 1
+	// An object was made. The event has the object.
+	KindObjectNew Kind = 2
+	// An object's values were replaced or appended to. The event has the
+	// object with all its values as they are since.
+	KindObjectChange Kind = 3
+	// An object was deleted. The event has the object as it was, with the
+	// generation of its deletion.
+	KindObjectDel Kind = 4
+	// The last event of a group: the peer leaves the namespace, because
+	// the module is unloaded or the namespace removed.
+	KindEnd Kind = 5
 )
 
 // String returns the name in the specification, such as "beacon", or "kind(N)"
@@ -43,6 +75,14 @@ func (v Kind) String() string {
 	switch v {
 	case KindBeacon:
 		return "beacon"
+	case KindObjectNew:
+		return "object-new"
+	case KindObjectChange:
+		return "object-change"
+	case KindObjectDel:
+		return "object-del"
+	case KindEnd:
+		return "end"
 	}
 	return "kind(" + strconv.FormatUint(uint64(v), 10) + ")"
 }
@@ -57,6 +97,10 @@ const (
 	CarrierRaw Carrier = 1
 	// The generic netlink family nlpeer.
 	CarrierGenl Carrier = 2
+	// The connector, in the initial network namespace only.
+	CarrierConnector Carrier = 3
+	// The protocol family RtnlFamily of rtnetlink.
+	CarrierRtnl Carrier = 4
 )
 
 // String returns the name in the specification, such as "raw", or "carrier(N)"
@@ -67,8 +111,57 @@ func (v Carrier) String() string {
 		return "raw"
 	case CarrierGenl:
 		return "genl"
+	case CarrierConnector:
+		return "connector"
+	case CarrierRtnl:
+		return "rtnl"
 	}
 	return "carrier(" + strconv.FormatUint(uint64(v), 10) + ")"
+}
+
+// Modifier has a bit for each of: what object-new may do. The bits are those
+// of NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE and NLM_F_APPEND in nlmsg_flags,
+// where the other carriers have them; the core of generic netlink lets nobody
+// use them there.
+type Modifier uint32
+
+// The bits of Modifier.
+const (
+	// An object that exists gets the values of the request instead of its
+	// own.
+	ModifierReplace Modifier = 0x100
+	// An object that exists is an error.
+	ModifierExcl Modifier = 0x200
+	// An object that does not exist is made.
+	ModifierCreate Modifier = 0x400
+	// An object that exists gets the values of the request behind its own.
+	ModifierAppend Modifier = 0x800
+)
+
+// String returns the names in the specification, such as "replace|append", and
+// bits unknown here as a number.
+func (v Modifier) String() string {
+	s := ""
+	if v&ModifierReplace != 0 {
+		s += "|replace"
+		v &^= ModifierReplace
+	}
+	if v&ModifierExcl != 0 {
+		s += "|excl"
+		v &^= ModifierExcl
+	}
+	if v&ModifierCreate != 0 {
+		s += "|create"
+		v &^= ModifierCreate
+	}
+	if v&ModifierAppend != 0 {
+		s += "|append"
+		v &^= ModifierAppend
+	}
+	if v != 0 || s == "" {
+		s += "|0x" + strconv.FormatUint(uint64(v), 16)
+	}
+	return s[1:]
 }
 
 // Attributes of the set echo: what is sent to the peer, and what comes back.
@@ -89,13 +182,43 @@ const (
 	AttrBeaconGenl = 3 // u32
 	// Length of each event's data in bytes.
 	AttrBeaconSize = 4 // u32
+	// 1 if the connector's group hears it, else 0. Other namespaces than
+	// the initial one have no connector, and take only 0.
+	AttrBeaconConnector = 5 // u32
+)
+
+// Attributes of the set object: an object, or what is asked about objects. The
+// same set stands in netlink_test.yaml: an object has the same attributes on
+// every carrier.
+const (
+	// The name of an object in its namespace, 1 to KeyMax bytes.
+	AttrObjectKey = 1 // string
+	// One value, 0 to ValueMax bytes. An object has any number of them in
+	// the order in which they came, as far as ObjectMax allows.
+	AttrObjectValue = 2 // binary, any number of them
+	// Number of the change that made the object what it is. Every change
+	// of a namespace's table has one, counted from 1.
+	AttrObjectGeneration = 3 // u64
+	// Chooses the objects whose keys begin with it, 0 to KeyMax bytes.
+	AttrObjectPrefix = 4 // string
+	// What object-new may do. The other carriers have these flags in
+	// nlmsg_flags.
+	AttrObjectFlags = 5 // u32, a Modifier
+	// Dump the table as it is at the beginning, whatever happens to it
+	// meanwhile. The other carriers have NLM_F_ATOMIC for it.
+	AttrObjectAtomic = 6 // flag
+	// Opaque bytes for the peer to echo over rtnetlink, where all messages
+	// share this set. No other carrier takes it.
+	AttrObjectPayload = 7 // binary
+	AttrObjectPad     = 8 // pad
 )
 
 // Attributes of the set event: one event in one group. The same set stands in
 // netlink_test.yaml: an event has the same attributes on either protocol.
 const (
-	// The multicast group it was sent to, 1 to 32 on the raw protocol,
-	// GroupBeacon on this one.
+	// The multicast group it was sent to: 1 to 32 on the raw protocol,
+	// GroupBeacon or GroupObjects on this one, GroupConnector on the
+	// connector.
 	AttrEventGroup = 1 // u32
 	// The event's number in its group and namespace. Numbers begin at 1
 	// and have no gap in what was sent, so a listener that sees one has
@@ -105,9 +228,23 @@ const (
 	AttrEventTime = 3 // u64
 	// What the event is about.
 	AttrEventKind = 4 // u32, a Kind
-	// Depends on the kind.
+	// Depends on the kind. Not there if the kind has an object.
 	AttrEventData = 5 // binary
 	AttrEventPad  = 6 // pad
+	// The object that the event is about, if the kind has one: key,
+	// generation and values.
+	AttrEventObject = 7 // nest of the set object-state
+)
+
+// Attributes of the set error-stats: how often a request failed with one
+// error.
+const (
+	// The error number, or 0 for all those that have no counter of their
+	// own.
+	AttrErrorStatsErrno = 1 // u32
+	// Requests that failed with it.
+	AttrErrorStatsCount = 2 // u64
+	AttrErrorStatsPad   = 3 // pad
 )
 
 // Attributes of the set carrier-stats: what one carrier did in this namespace
@@ -133,6 +270,8 @@ const (
 	// by ENOBUFS.
 	AttrCarrierStatsEventErrors = 8 // u64
 	AttrCarrierStatsPad         = 9 // pad
+	// The errors one by one; those that did not occur are left out.
+	AttrCarrierStatsError = 10 // nest of the set error-stats, any number of them
 )
 
 // Attributes of the set beacon-stats: what the beacon did in this namespace
@@ -155,6 +294,28 @@ const (
 	AttrHistoryStatsSize = 1 // u32
 	// Events that it holds.
 	AttrHistoryStatsHeld = 2 // u32
+	// Bytes of the objects in the events that it holds.
+	AttrHistoryStatsBytes = 3 // u64
+	// The greatest number of them.
+	AttrHistoryStatsBytesMax = 4 // u64
+	AttrHistoryStatsPad      = 5 // pad
+)
+
+// Attributes of the set object-stats: the table of objects.
+const (
+	// Objects in the table.
+	AttrObjectStatsCount = 1 // u32
+	// The greatest number of them.
+	AttrObjectStatsCountMax = 2 // u32
+	// Bytes that the objects in the table take.
+	AttrObjectStatsBytes = 3 // u64
+	// The greatest number of them.
+	AttrObjectStatsBytesMax = 4 // u64
+	// Changes of the table up to now.
+	AttrObjectStatsGeneration = 5 // u64
+	// Atomic dumps in progress.
+	AttrObjectStatsSnapshots = 6 // u32
+	AttrObjectStatsPad       = 7 // pad
 )
 
 // Attributes of the set stats: all statistics of a namespace.
@@ -165,6 +326,8 @@ const (
 	AttrStatsBeacon = 2 // nest of the set beacon-stats
 	// The history's.
 	AttrStatsHistory = 3 // nest of the set history-stats
+	// The table's.
+	AttrStatsObjects = 4 // nest of the set object-stats
 )
 
 // Commands of the generic netlink family nlpeer.
@@ -182,8 +345,11 @@ const (
 	// or none. A request without any is refused with EINVAL. Needs
 	// CAP_NET_ADMIN in the user namespace that owns the network namespace.
 	CmdBeaconSet = 4
-	// One event. Multicast by the kernel only. Listening needs no
-	// privilege.
+	// One event. Multicast by the kernel to the group beacon, and to the
+	// group objects if it is about an object. A request with NLM_F_ECHO
+	// that changes an object gets the event too, before the
+	// acknowledgment, with its own sequence number and port ID in the
+	// header. Listening needs no privilege.
 	CmdEvent = 5
 	// Dump the events of one group that have a number above seq, or all of
 	// them without seq, in order, as far as the history still holds them.
@@ -193,6 +359,26 @@ const (
 	// that was not reached yet with ERANGE: the peer was loaded anew
 	// since. Both errors stand in the message that ends the dump.
 	CmdEventGet = 6
+	// Make or change an object, as flags say; protocol.md has the table of
+	// all combinations. EEXIST and ENOENT mean that the flags do not allow
+	// it, ENOSPC that the table or the object is full. Needs CAP_NET_ADMIN
+	// in the user namespace that owns the network namespace.
+	CmdObjectNew = 7
+	// Delete the object with a key, or all that have a prefix: none is no
+	// error then, and the empty prefix is that of all. ENOENT means that
+	// there is no object with the key. Needs CAP_NET_ADMIN in the user
+	// namespace that owns the network namespace.
+	CmdObjectDel = 8
+	// Get the object with a key, or dump those that have a prefix, or all,
+	// in the order of their keys. ENOENT means that there is no object
+	// with the key. NLM_F_DUMP_FILTERED is set if there was a prefix, and
+	// NLM_F_DUMP_INTR if the table changed during the dump: objects that
+	// were there all the time are in the answer exactly once, others may
+	// or may not. With atomic the answer is the table at one moment; this
+	// needs CAP_NET_ADMIN in the user namespace that owns the network
+	// namespace, and EBUSY means that too many such dumps are in progress.
+	// All else needs no privilege.
+	CmdObjectGet = 9
 )
 
 // Message types of the raw protocol NETLINK_TEST.
@@ -206,13 +392,31 @@ const (
 	// are the flags it knows; a dump is refused with EOPNOTSUPP. Needs no
 	// privilege.
 	MsgEcho = 16
-	// One event, sent by the kernel to one of the groups 1 to 32 with
-	// sequence number 0 and port ID 0. Joining a group needs no privilege.
-	// A request of this type is refused with EOPNOTSUPP.
+	// One event, sent by the kernel to one of the groups 1 to 32. Sequence
+	// number and port ID are those of the request that is the cause, or 0.
+	// A request with NLM_F_ECHO that changes an object gets the event too,
+	// before the acknowledgment. Joining a group needs no privilege. A
+	// request of this type is refused with EOPNOTSUPP.
 	MsgEvent = 17
+	// Make or change an object, as NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
+	// and NLM_F_APPEND say. Also the type of each object in the answer to
+	// object-get. Needs CAP_NET_ADMIN in the user namespace that owns the
+	// network namespace.
+	MsgObjectNew = 20
+	// Delete the object with a key, or with NLM_F_BULK all that have a
+	// prefix, or all. Needs CAP_NET_ADMIN in the user namespace that owns
+	// the network namespace.
+	MsgObjectDel = 21
+	// Get the object with a key, or dump: all with NLM_F_ROOT, those that
+	// have a prefix with NLM_F_MATCH. Both together, which is NLM_F_DUMP,
+	// take a prefix or none. NLM_F_ATOMIC dumps the table as it is at the
+	// beginning, and needs CAP_NET_ADMIN in the user namespace that owns
+	// the network namespace. All else needs no privilege.
+	MsgObjectGet = 22
 )
 
 // Multicast groups of the generic netlink family nlpeer.
 const (
-	McgrpBeacon = "beacon"
+	McgrpBeacon  = "beacon"
+	McgrpObjects = "objects"
 )

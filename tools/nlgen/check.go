@@ -57,6 +57,7 @@ func check(genl, raw *spec) error {
 		errs = append(errs, c.errs...)
 	}
 	errs = append(errs, sameSets(genl, raw)...)
+	errs = append(errs, sameConsts(genl, raw)...)
 	return errors.Join(errs...)
 }
 
@@ -77,8 +78,8 @@ func (c *checker) header(raw bool) {
 	case raw && (c.Protonum == nil || *c.Protonum < 0 || *c.Protonum > protonumMax):
 		c.errorf("protonum is not a number from 0 to %d", protonumMax)
 	}
-	if raw && c.Operations.EnumModel != "unified" {
-		c.errorf("operations: enum-model is %q, want \"unified\"", c.Operations.EnumModel)
+	if raw && c.Operations.EnumModel != "directional" {
+		c.errorf("operations: enum-model is %q, want \"directional\"", c.Operations.EnumModel)
 	}
 }
 
@@ -114,7 +115,7 @@ func (c *checker) definitions() {
 			if d.Value == nil {
 				c.errorf("constant %s: no value", d.Name)
 			}
-		case "enum":
+		case "enum", "flags":
 			c.entries(d)
 		default:
 			c.errorf("definition %s: type %q is not supported", d.Name, d.Type)
@@ -143,8 +144,12 @@ func (c *checker) sets() {
 	for i := range c.AttributeSets {
 		set := &c.AttributeSets[i]
 		what := "attribute set " + set.Name
-		c.named("attribute set", set.Name, set.Doc)
 		setName(set.Name)
+		if set.SubsetOf != "" {
+			c.subset(set)
+			continue
+		}
+		c.named("attribute set", set.Name, set.Doc)
 
 		name := unique[string](c, what+": attribute")
 		value := unique[int64](c, what+": number")
@@ -168,6 +173,19 @@ func (c *checker) sets() {
 	}
 }
 
+func (c *checker) subset(sub *attrSet) {
+	whole := c.set(sub.SubsetOf)
+	if whole == nil || whole.SubsetOf != "" {
+		c.errorf("attribute set %s: there is no set %q to be a subset of", sub.Name, sub.SubsetOf)
+		return
+	}
+	for _, a := range sub.Attributes {
+		if whole.attr(a.Name) == nil {
+			c.errorf("attribute set %s: attribute %s is not in the set %s", sub.Name, a.Name, whole.Name)
+		}
+	}
+}
+
 func (c *checker) attribute(set string, a *attr) {
 	what := set + ": attribute " + a.Name
 	if doc := a.Doc; a.Type != "pad" || doc != "" {
@@ -181,7 +199,7 @@ func (c *checker) attribute(set string, a *attr) {
 		return
 	}
 	if a.Enum != "" {
-		if c.definition("enum", a.Enum) == nil {
+		if c.definition("enum", a.Enum) == nil && c.definition("flags", a.Enum) == nil {
 			c.errorf("%s: there is no enum %s", what, a.Enum)
 		}
 		if a.Type != "u32" {
@@ -256,15 +274,10 @@ func (c *checker) operations() {
 		if *op.Value < first || *op.Value > last {
 			c.errorf("%s: number %d is not from %d to %d", what, *op.Value, first, last)
 		}
-		kinds := 0
-		for _, is := range []bool{op.Do != nil, op.Dump != nil, op.Event != nil} {
-			if is {
-				kinds++
-			}
+		if asks := len(op.exchanges()) > 0; asks == (op.Event != nil) {
+			c.errorf("%s: wants a do, a dump, both, or an event", what)
 		}
-		if kinds != 1 {
-			c.errorf("%s: wants one of do, dump and event", what)
-		}
+		c.numbers(what, op)
 		for _, flag := range op.Flags {
 			if !slices.Contains(opFlags, flag) {
 				c.errorf("%s: flag %q is not supported", what, flag)
@@ -291,10 +304,34 @@ func (c *checker) operations() {
 	}
 }
 
+// numbers reports messages of an operation whose numbers do not fit together:
+// a generic netlink command has one number, a raw request has the operation's,
+// and all that answers it has one more or the same.
+func (c *checker) numbers(what string, op *operation) {
+	var reply *int64
+	for _, x := range op.exchanges() {
+		for _, m := range []*message{x.Request, x.Reply} {
+			switch {
+			case m == nil:
+			case c.Protonum == nil && m.Value != nil:
+				c.errorf("%s: a message of a generic netlink family has no number of its own", what)
+			case c.Protonum != nil && m.Value == nil:
+				c.errorf("%s: a message has no number", what)
+			case m == x.Request && m.Value != nil && *m.Value != *op.Value:
+				c.errorf("%s: requests have the numbers %d and %d", what, *op.Value, *m.Value)
+			case m == x.Reply && reply != nil && *m.Value != *reply:
+				c.errorf("%s: replies have the numbers %d and %d", what, *reply, *m.Value)
+			case m == x.Reply:
+				reply = m.Value
+			}
+		}
+	}
+}
+
 // messages returns the messages of an operation that are described.
 func (op *operation) messages() []*message {
 	all := []*message{op.Event}
-	if x := op.exchange(); x != nil {
+	for _, x := range op.exchanges() {
 		all = append(all, x.Request, x.Reply)
 	}
 	return slices.DeleteFunc(all, func(m *message) bool { return m == nil })
@@ -314,6 +351,21 @@ func (c *checker) groups() {
 			c.errorf("multicast group %s: the kernel chooses the number of a generic netlink group", g.Name)
 		}
 	}
+}
+
+// sameConsts reports constants that the raw protocol takes from the generic
+// family's header and that differ.
+func sameConsts(genl, raw *spec) (errs []error) {
+	for _, d := range raw.Definitions {
+		if d.Header == "" {
+			continue
+		}
+		same := genl.definition("const", d.Name)
+		if d.Header != genl.header() || same == nil || d.Value == nil || same.Value == nil || *d.Value != *same.Value {
+			errs = append(errs, fmt.Errorf("%s: constant %s is not that of %s", raw.File, d.Name, genl.File))
+		}
+	}
+	return errs
 }
 
 // sameSets reports sets that both specifications have and that differ: on the

@@ -200,7 +200,7 @@ func (w *docWriter) family(s *spec) {
 		w.para("The controller nlctrl translates the names to the numbers of this kernel.")
 		w.table("Name", "Event", "In C")
 	} else {
-		w.para(fmt.Sprintf("Groups have the numbers 1 to %d and no names on the wire. One of them has a name in the specification.", rawGroupMax))
+		w.para(fmt.Sprintf("Groups have the numbers 1 to %d and no names on the wire. Some of them have a name in the specification.", rawGroupMax))
 		w.table("Name", "Number", "In C")
 	}
 	for _, g := range s.McastGroups.List {
@@ -240,18 +240,32 @@ func (w *docWriter) operation(s *spec, op *operation) {
 		w.printf("\n")
 		return
 	}
-	x := op.exchange()
-	w.row("Request", s.content(op, x.Request))
-	if op.Dump != nil {
-		w.row("Dump", "with `NLM_F_DUMP`; each message of the answer has "+s.content(op, x.Reply))
-	} else {
-		w.row("Reply", s.content(op, x.Reply))
+	if op.Do != nil {
+		w.row("Request", s.content(op, op.Do.Request))
+		w.row("Reply", s.content(op, op.Do.Reply)+s.replyType(op, op.Do.Reply))
 	}
-	w.row("Privilege", op.privilege())
+	if op.Dump != nil {
+		w.row("Dump request", s.content(op, op.Dump.Request)+"; flag `NLM_F_DUMP`")
+		w.row("Dump reply", "any number of messages, each with "+s.content(op, op.Dump.Reply)+s.replyType(op, op.Dump.Reply))
+	}
 	if s.Protonum == nil {
+		w.row("Privilege", op.privilege())
 		w.row("Errors", s.errors(op))
 	}
 	w.printf("\n")
+}
+
+// replyType names the type of a message that is not the request's.
+func (s *spec) replyType(op *operation, m *message) string {
+	if m == nil || m.Value == nil || *m.Value == *op.Value {
+		return ""
+	}
+	for i := range s.Operations.List {
+		if other := &s.Operations.List[i]; *other.Value == *m.Value {
+			return fmt.Sprintf("; message type %d, %s", *m.Value, code(s.cOp(other)))
+		}
+	}
+	return fmt.Sprintf("; message type %d", *m.Value)
 }
 
 // content describes what follows the headers of a message.
@@ -260,7 +274,7 @@ func (s *spec) content(op *operation, m *message) string {
 	case m == nil && s.Protonum == nil:
 		return "no attributes"
 	case m == nil:
-		return "nothing"
+		return "none"
 	case len(m.Attributes) == 0 && s.Protonum != nil:
 		return "opaque bytes, no attributes"
 	}
@@ -318,7 +332,7 @@ func (w *docWriter) sets(genl, raw *spec) {
 	for _, s := range []*spec{genl, raw} {
 		for i := range s.AttributeSets {
 			set := &s.AttributeSets[i]
-			if done[set.Name] {
+			if done[set.Name] || set.SubsetOf != "" {
 				continue
 			}
 			done[set.Name] = true
@@ -326,7 +340,7 @@ func (w *docWriter) sets(genl, raw *spec) {
 			w.para(set.Doc)
 			w.table("Number", "Name", "Type", "Limits", "Meaning")
 			for _, a := range set.Attributes {
-				w.row(strconv.FormatInt(*a.Value, 10), code(a.Name), a.docType(), w.text(a.limits()), w.meaning(&a))
+				w.row(strconv.FormatInt(*a.Value, 10), code(a.Name), s.docType(&a), w.text(a.limits()), w.meaning(&a))
 			}
 			w.printf("\n")
 		}
@@ -342,10 +356,14 @@ func (w *docWriter) meaning(a *attr) string {
 }
 
 // docType describes an attribute's type.
-func (a *attr) docType() string {
+func (s *spec) docType(a *attr) string {
 	typ := a.Type
-	if a.NestedAttributes != "" {
-		typ += " of " + link("set", a.NestedAttributes)
+	if set := s.set(a.NestedAttributes); set != nil {
+		name := set.Name
+		if set.SubsetOf != "" {
+			name = set.SubsetOf
+		}
+		typ += " of " + link("set", name)
 	}
 	if a.Enum != "" {
 		typ += ", " + link("enum", a.Enum)
@@ -388,14 +406,19 @@ func (w *docWriter) enums(specs ...*spec) {
 	w.printf("## Enumerations\n\n")
 	for _, s := range specs {
 		for _, d := range s.Definitions {
-			if d.Type != "enum" {
+			value := func(v int64) string { return strconv.FormatInt(v, 10) }
+			switch d.Type {
+			case "enum":
+			case "flags":
+				value = func(v int64) string { return fmt.Sprintf("0x%x", v) }
+			default:
 				continue
 			}
 			w.printf("### Enum %s\n\n", d.Name)
 			w.para(d.Doc)
 			w.table("Value", "Name", "In C", "In Go", "Meaning")
 			for _, e := range d.Entries {
-				w.row(strconv.FormatInt(*e.Value, 10), code(e.Name), code(cName(s.Name, d.Name, e.Name)),
+				w.row(value(*e.Value), code(e.Name), code(cName(s.Name, d.Name, e.Name)),
 					code("wire."+goName(d.Name, e.Name)), w.line(e.Doc))
 			}
 			w.printf("\n")
@@ -408,7 +431,7 @@ func (w *docWriter) consts(specs ...*spec) {
 	w.table("Name", "Value", "In C", "In Go", "Meaning")
 	for _, s := range specs {
 		for i := range s.Definitions {
-			if d := &s.Definitions[i]; d.Type == "const" {
+			if d := &s.Definitions[i]; d.Type == "const" && d.Header == "" {
 				w.row(code(d.NamePrefix+d.Name), strconv.FormatInt(*d.Value, 10), code(s.cConst(d)), code("wire."+goConst(d)), w.line(d.Doc))
 			}
 		}

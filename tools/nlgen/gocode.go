@@ -59,7 +59,7 @@ func renderGo(genl, raw *spec) ([]byte, error) {
 	w.enums(genl, raw)
 	w.sets(genl)
 	for i := range raw.AttributeSets { // check has shown that shared sets are equal
-		if set := &raw.AttributeSets[i]; genl.set(set.Name) == nil {
+		if set := &raw.AttributeSets[i]; set.SubsetOf == "" && genl.set(set.Name) == nil {
 			w.set(set)
 		}
 	}
@@ -84,7 +84,7 @@ func (w *goWriter) consts(specs ...*spec) {
 	w.printf("\n// Bounds and numbers of the protocol.\nconst (\n")
 	for _, s := range specs {
 		for i := range s.Definitions {
-			if d := &s.Definitions[i]; d.Type == "const" {
+			if d := &s.Definitions[i]; d.Type == "const" && d.Header == "" {
 				w.comment("\t", d.Doc)
 				w.printf("\t%s = %d\n", w.name(goConst(d)), *d.Value)
 			}
@@ -96,8 +96,11 @@ func (w *goWriter) consts(specs ...*spec) {
 func (w *goWriter) enums(specs ...*spec) {
 	for _, s := range specs {
 		for i := range s.Definitions {
-			if d := &s.Definitions[i]; d.Type == "enum" {
+			switch d := &s.Definitions[i]; d.Type {
+			case "enum":
 				w.enum(d)
+			case "flags":
+				w.flags(d)
 			}
 		}
 	}
@@ -126,9 +129,34 @@ func (w *goWriter) enum(d *definition) {
 	w.printf("\t}\n\treturn %q + strconv.FormatUint(uint64(v), 10) + \")\"\n}\n", d.Name+"(")
 }
 
+// flags writes an enumeration of bits.
+func (w *goWriter) flags(d *definition) {
+	typ := w.name(goName(d.Name))
+	w.printf("\n")
+	w.comment("", typ+" has a bit for each of: "+lowerFirst(d.Doc))
+	w.printf("type %s uint32\n\n", typ)
+
+	w.printf("// The bits of %s.\nconst (\n", typ)
+	for _, e := range d.Entries {
+		w.comment("\t", e.Doc)
+		w.printf("\t%s %s = 0x%x\n", w.name(typ+goName(e.Name)), typ, *e.Value)
+	}
+	w.printf(")\n\n")
+
+	w.comment("", fmt.Sprintf("String returns the names in the specification, such as %q, and bits unknown here as a number.",
+		d.Entries[0].Name+"|"+d.Entries[len(d.Entries)-1].Name))
+	w.printf("func (v %s) String() string {\n\ts := \"\"\n", typ)
+	for _, e := range d.Entries {
+		w.printf("\tif v&%[1]s != 0 {\n\t\ts += \"|%[2]s\"\n\t\tv &^= %[1]s\n\t}\n", typ+goName(e.Name), e.Name)
+	}
+	w.printf("\tif v != 0 || s == \"\" {\n\t\ts += \"|0x\" + strconv.FormatUint(uint64(v), 16)\n\t}\n\treturn s[1:]\n}\n")
+}
+
 func (w *goWriter) sets(s *spec) {
 	for i := range s.AttributeSets {
-		w.set(&s.AttributeSets[i])
+		if s.AttributeSets[i].SubsetOf == "" {
+			w.set(&s.AttributeSets[i])
+		}
 	}
 }
 
@@ -185,7 +213,7 @@ func mention(genl, raw *spec, replace func(*definition) string) func(string) str
 	for _, s := range []*spec{genl, raw} {
 		for i := range s.Definitions {
 			d := &s.Definitions[i]
-			if d.Type == "const" && strings.Contains(d.Name, "-") {
+			if d.Type == "const" && d.Header == "" && strings.Contains(d.Name, "-") {
 				consts[d.Name] = d
 				names = append(names, regexp.QuoteMeta(d.Name))
 			}

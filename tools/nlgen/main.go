@@ -2,8 +2,10 @@
 
 // Command nlgen renders the wire contract for Go and for people: it reads the
 // two netlink specifications of nlpeer, checks them, and writes the constants
-// of package wire and docs/protocol.md. The C side comes from the kernel's own
-// generator; tools/generate runs both.
+// of package wire and docs/protocol.md. C for the generic netlink family comes
+// from the kernel's own generator; that generator has no policies for raw
+// protocols and numbers their messages without heed of gaps, so the C side of
+// the raw one is made here. tools/generate runs both.
 package main
 
 import (
@@ -19,8 +21,10 @@ const (
 	genlFile = "nlpeer.yaml"
 	rawFile  = "netlink_test.yaml"
 
-	goFile  = "pkg/wire/spec_gen.go"
-	docFile = "docs/protocol.md"
+	goFile     = "pkg/wire/spec_gen.go"
+	docFile    = "docs/protocol.md"
+	headerFile = "include/uapi/linux/netlink_test.h"
+	policyFile = "kmod/raw_gen.h"
 )
 
 func main() {
@@ -65,5 +69,10 @@ func generate(specDir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{goFile: code, docFile: renderDoc(genl, raw)}, nil
+	return map[string][]byte{
+		goFile:     code,
+		docFile:    renderDoc(genl, raw),
+		headerFile: renderHeader(raw),
+		policyFile: renderPolicies(genl, raw),
+	}, nil
 }

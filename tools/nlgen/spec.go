@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -36,9 +37,13 @@ type spec struct {
 	} `yaml:"mcast-groups"`
 }
 
-// A definition is a constant or an enumeration.
+// A definition is a constant, an enumeration, or flags: an enumeration of bits,
+// whose entries are numbered by their position in the specification and by
+// their value once number has run. A constant with a Header repeats one of the
+// other specification, for which this one needs it by name.
 type definition struct {
 	Type       string  `yaml:"type"`
+	Header     string  `yaml:"header"`
 	Name       string  `yaml:"name"`
 	NamePrefix string  `yaml:"name-prefix"`
 	Doc        string  `yaml:"doc"`
@@ -56,9 +61,11 @@ type entry struct {
 	Value *int64 `yaml:"value"`
 }
 
-// An attrSet is one number space of attributes.
+// An attrSet is one number space of attributes, or with SubsetOf some of
+// another's, which number fills in.
 type attrSet struct {
 	Name       string `yaml:"name"`
+	SubsetOf   string `yaml:"subset-of"`
 	Doc        string `yaml:"doc"`
 	Attributes []attr `yaml:"attributes"`
 }
@@ -98,6 +105,9 @@ func (l *limit) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode(&l.Const)
 }
 
+// An operation is an event, or has a do, a dump, or both. Value is the number
+// of the request or event; what answers has the same number unless Reply says
+// otherwise.
 type operation struct {
 	Name         string    `yaml:"name"`
 	Doc          string    `yaml:"doc"`
@@ -110,15 +120,19 @@ type operation struct {
 	Mcgrp        string    `yaml:"mcgrp"`
 }
 
-// An exchange is a request and what answers it. Pre names a function that the
-// kernel calls first; it is for the kernel's generator alone.
+// An exchange is a request and what answers it. Pre and Post name functions
+// that the kernel calls first and last; they are for the kernel's generator
+// alone.
 type exchange struct {
 	Pre     string   `yaml:"pre"`
+	Post    string   `yaml:"post"`
 	Request *message `yaml:"request"`
 	Reply   *message `yaml:"reply"`
 }
 
+// A message's Value is its number if requests and replies are numbered apart.
 type message struct {
+	Value      *int64   `yaml:"value"`
 	Attributes []string `yaml:"attributes"`
 }
 
@@ -158,16 +172,50 @@ func (s *spec) number() {
 		for j := range s.Definitions[i].Entries {
 			next = assign(&s.Definitions[i].Entries[j].Value, next)
 		}
+		if s.Definitions[i].Type == "flags" {
+			for j := range s.Definitions[i].Entries {
+				e := &s.Definitions[i].Entries[j]
+				bit := int64(1) << min(*e.Value, 63)
+				e.Value = &bit
+			}
+		}
 	}
 	for i := range s.AttributeSets {
+		if s.AttributeSets[i].SubsetOf != "" {
+			continue
+		}
 		next := int64(1)
 		for j := range s.AttributeSets[i].Attributes {
 			next = assign(&s.AttributeSets[i].Attributes[j].Value, next)
 		}
 	}
+	for i := range s.AttributeSets {
+		if sub := &s.AttributeSets[i]; sub.SubsetOf != "" {
+			s.complete(sub)
+		}
+	}
 	next := int64(1)
 	for i := range s.Operations.List {
-		next = assign(&s.Operations.List[i].Value, next)
+		op := &s.Operations.List[i]
+		for _, x := range op.exchanges() {
+			if op.Value == nil && x.Request != nil {
+				op.Value = x.Request.Value
+			}
+		}
+		next = assign(&op.Value, next)
+	}
+}
+
+// complete takes over what a subset leaves to the whole.
+func (s *spec) complete(sub *attrSet) {
+	whole := s.set(sub.SubsetOf)
+	for i := range sub.Attributes {
+		if whole == nil {
+			continue
+		}
+		if a := whole.attr(sub.Attributes[i].Name); a != nil {
+			sub.Attributes[i] = *a
+		}
 	}
 }
 
@@ -221,21 +269,25 @@ func (c *checks) all() map[string]*limit {
 	return all
 }
 
-// exchange returns the do or the dump of an operation, nil if it is an event.
-func (op *operation) exchange() *exchange {
-	if op.Do != nil {
-		return op.Do
-	}
-	return op.Dump
+// exchanges returns the do and the dump of an operation, as far as it has them.
+func (op *operation) exchanges() []*exchange {
+	return slices.DeleteFunc([]*exchange{op.Do, op.Dump}, func(x *exchange) bool { return x == nil })
 }
 
-// requestAttrs returns the names of a request's attributes.
+// requestAttrs returns the names of all attributes that a request may have.
 func (op *operation) requestAttrs() []string {
-	x := op.exchange()
-	if x == nil || x.Request == nil {
-		return nil
+	var all []string
+	for _, x := range op.exchanges() {
+		if x.Request == nil {
+			continue
+		}
+		for _, name := range x.Request.Attributes {
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
 	}
-	return x.Request.Attributes
+	return all
 }
 
 // cName returns a name as it stands in the uapi header.

@@ -13,15 +13,35 @@
 #define NLPEER_PAYLOAD_MAX	32768
 #define NLPEER_INTERVAL_MAX	3600000
 #define NLPEER_DATA_MAX		4096
+#define NLPEER_KEY_MAX		64
+#define NLPEER_VALUE_MAX	4096
+#define NLPEER_OBJECT_MAX	16384
 #define NLPEER_GROUP_BEACON	65536
+#define NLPEER_GROUP_OBJECTS	65537
+#define NLPEER_GROUP_CONNECTOR	65538
+#define NLPEER_CN_IDX		16
+#define NLPEER_CN_VAL		1
+#define NLPEER_CN_PAYLOAD_MAX	16384
+#define NLPEER_RTNL_FAMILY	127
 
 /**
  * enum nlpeer_kind - What an event is about.
  * @NLPEER_KIND_BEACON: A tick of the beacon. Byte i of its data is (seq + i)
  *   modulo 256.
+ * @NLPEER_KIND_OBJECT_NEW: An object was made. The event has the object.
+ * @NLPEER_KIND_OBJECT_CHANGE: An object's values were replaced or appended to.
+ *   The event has the object with all its values as they are since.
+ * @NLPEER_KIND_OBJECT_DEL: An object was deleted. The event has the object as
+ *   it was, with the generation of its deletion.
+ * @NLPEER_KIND_END: The last event of a group: the peer leaves the namespace,
+ *   because the module is unloaded or the namespace removed.
  */
 enum nlpeer_kind {
 	NLPEER_KIND_BEACON = 1,
+	NLPEER_KIND_OBJECT_NEW,
+	NLPEER_KIND_OBJECT_CHANGE,
+	NLPEER_KIND_OBJECT_DEL,
+	NLPEER_KIND_END,
 };
 
 /**
@@ -29,10 +49,34 @@ enum nlpeer_kind {
  *   apart.
  * @NLPEER_CARRIER_RAW: The raw protocol NETLINK_TEST.
  * @NLPEER_CARRIER_GENL: The generic netlink family nlpeer.
+ * @NLPEER_CARRIER_CONNECTOR: The connector, in the initial network namespace
+ *   only.
+ * @NLPEER_CARRIER_RTNL: The protocol family rtnl-family of rtnetlink.
  */
 enum nlpeer_carrier {
 	NLPEER_CARRIER_RAW = 1,
 	NLPEER_CARRIER_GENL,
+	NLPEER_CARRIER_CONNECTOR,
+	NLPEER_CARRIER_RTNL,
+};
+
+/**
+ * enum nlpeer_modifier - What object-new may do. The bits are those of
+ *   NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE and NLM_F_APPEND in nlmsg_flags,
+ *   where the other carriers have them; the core of generic netlink lets
+ *   nobody use them there.
+ * @NLPEER_MODIFIER_REPLACE: An object that exists gets the values of the
+ *   request instead of its own.
+ * @NLPEER_MODIFIER_EXCL: An object that exists is an error.
+ * @NLPEER_MODIFIER_CREATE: An object that does not exist is made.
+ * @NLPEER_MODIFIER_APPEND: An object that exists gets the values of the
+ *   request behind its own.
+ */
+enum nlpeer_modifier {
+	NLPEER_MODIFIER_REPLACE = 256,
+	NLPEER_MODIFIER_EXCL = 512,
+	NLPEER_MODIFIER_CREATE = 1024,
+	NLPEER_MODIFIER_APPEND = 2048,
 };
 
 enum {
@@ -47,9 +91,24 @@ enum {
 	NLPEER_A_BEACON_GROUPS,
 	NLPEER_A_BEACON_GENL,
 	NLPEER_A_BEACON_SIZE,
+	NLPEER_A_BEACON_CONNECTOR,
 
 	__NLPEER_A_BEACON_MAX,
 	NLPEER_A_BEACON_MAX = (__NLPEER_A_BEACON_MAX - 1)
+};
+
+enum {
+	NLPEER_A_OBJECT_KEY = 1,
+	NLPEER_A_OBJECT_VALUE,
+	NLPEER_A_OBJECT_GENERATION,
+	NLPEER_A_OBJECT_PREFIX,
+	NLPEER_A_OBJECT_FLAGS,
+	NLPEER_A_OBJECT_ATOMIC,
+	NLPEER_A_OBJECT_PAYLOAD,
+	NLPEER_A_OBJECT_PAD,
+
+	__NLPEER_A_OBJECT_MAX,
+	NLPEER_A_OBJECT_MAX = (__NLPEER_A_OBJECT_MAX - 1)
 };
 
 enum {
@@ -59,9 +118,19 @@ enum {
 	NLPEER_A_EVENT_KIND,
 	NLPEER_A_EVENT_DATA,
 	NLPEER_A_EVENT_PAD,
+	NLPEER_A_EVENT_OBJECT,
 
 	__NLPEER_A_EVENT_MAX,
 	NLPEER_A_EVENT_MAX = (__NLPEER_A_EVENT_MAX - 1)
+};
+
+enum {
+	NLPEER_A_ERROR_STATS_ERRNO = 1,
+	NLPEER_A_ERROR_STATS_COUNT,
+	NLPEER_A_ERROR_STATS_PAD,
+
+	__NLPEER_A_ERROR_STATS_MAX,
+	NLPEER_A_ERROR_STATS_MAX = (__NLPEER_A_ERROR_STATS_MAX - 1)
 };
 
 enum {
@@ -74,6 +143,7 @@ enum {
 	NLPEER_A_CARRIER_STATS_EVENTS,
 	NLPEER_A_CARRIER_STATS_EVENT_ERRORS,
 	NLPEER_A_CARRIER_STATS_PAD,
+	NLPEER_A_CARRIER_STATS_ERROR,
 
 	__NLPEER_A_CARRIER_STATS_MAX,
 	NLPEER_A_CARRIER_STATS_MAX = (__NLPEER_A_CARRIER_STATS_MAX - 1)
@@ -92,15 +162,32 @@ enum {
 enum {
 	NLPEER_A_HISTORY_STATS_SIZE = 1,
 	NLPEER_A_HISTORY_STATS_HELD,
+	NLPEER_A_HISTORY_STATS_BYTES,
+	NLPEER_A_HISTORY_STATS_BYTES_MAX,
+	NLPEER_A_HISTORY_STATS_PAD,
 
 	__NLPEER_A_HISTORY_STATS_MAX,
 	NLPEER_A_HISTORY_STATS_MAX = (__NLPEER_A_HISTORY_STATS_MAX - 1)
 };
 
 enum {
+	NLPEER_A_OBJECT_STATS_COUNT = 1,
+	NLPEER_A_OBJECT_STATS_COUNT_MAX,
+	NLPEER_A_OBJECT_STATS_BYTES,
+	NLPEER_A_OBJECT_STATS_BYTES_MAX,
+	NLPEER_A_OBJECT_STATS_GENERATION,
+	NLPEER_A_OBJECT_STATS_SNAPSHOTS,
+	NLPEER_A_OBJECT_STATS_PAD,
+
+	__NLPEER_A_OBJECT_STATS_MAX,
+	NLPEER_A_OBJECT_STATS_MAX = (__NLPEER_A_OBJECT_STATS_MAX - 1)
+};
+
+enum {
 	NLPEER_A_STATS_CARRIER = 1,
 	NLPEER_A_STATS_BEACON,
 	NLPEER_A_STATS_HISTORY,
+	NLPEER_A_STATS_OBJECTS,
 
 	__NLPEER_A_STATS_MAX,
 	NLPEER_A_STATS_MAX = (__NLPEER_A_STATS_MAX - 1)
@@ -113,11 +200,15 @@ enum {
 	NLPEER_CMD_BEACON_SET,
 	NLPEER_CMD_EVENT,
 	NLPEER_CMD_EVENT_GET,
+	NLPEER_CMD_OBJECT_NEW,
+	NLPEER_CMD_OBJECT_DEL,
+	NLPEER_CMD_OBJECT_GET,
 
 	__NLPEER_CMD_MAX,
 	NLPEER_CMD_MAX = (__NLPEER_CMD_MAX - 1)
 };
 
 #define NLPEER_MCGRP_BEACON	"beacon"
+#define NLPEER_MCGRP_OBJECTS	"objects"
 
 #endif /* _UAPI_LINUX_NLPEER_H */
