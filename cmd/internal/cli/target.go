@@ -24,7 +24,7 @@ type Target struct {
 	Format Format
 	NetNS  string
 
-	// Those of AddCarrier.
+	// Those of AddCarrier and AddSocket.
 	Carrier  client.Carrier
 	Protocol int
 	PortID   uint32
@@ -52,10 +52,16 @@ func (t *Target) Add(cmd *cobra.Command) {
 func (t *Target) AddCarrier(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST) or genl (generic netlink family nlpeer)")
+	CompleteFunc(cmd, "via", func(string) []string { return carriers })
+	t.AddSocket(cmd)
+}
+
+// AddSocket defines the flags of commands that open a socket of their own choice.
+func (t *Target) AddSocket(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
 	t.pid = pids[0]
 	Var(flags, &t.PortID, t.parsePID, "pid", "", t.pid, "port ID of our socket, `auto|getpid|thread|N`: chosen by the kernel, the process ID, thread ID << 16 | process ID, or a number")
-	CompleteFunc(cmd, "via", func(string) []string { return carriers })
 	CompleteFunc(cmd, "protocol", func(string) []string { return nil })
 	CompleteFunc(cmd, "pid", func(string) []string { return pids })
 }
