@@ -23,6 +23,7 @@ const maxBuffer = 1<<30 - 1
 
 type options struct {
 	subscribe func(context.Context, client.Config) (subscription, error)
+	listen    func(context.Context, client.ListenConfig) (listener, error)
 	target    cli.Target
 	source    source
 	list      string        // of groups
@@ -36,16 +37,23 @@ type options struct {
 	failOnGap bool
 	buffer    int
 	allNSID   bool
+	reply     bool
 	quiet     bool
 }
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
-	return command(s, func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) })
+	return command(s,
+		func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) },
+		func(ctx context.Context, cfg client.ListenConfig) (listener, error) { return client.Listen(ctx, cfg) })
 }
 
-func command(s *cli.Streams, subscribe func(context.Context, client.Config) (subscription, error)) *cobra.Command {
-	o := options{subscribe: subscribe, source: sources()[0]}
+func command(
+	s *cli.Streams,
+	subscribe func(context.Context, client.Config) (subscription, error),
+	listen func(context.Context, client.ListenConfig) (listener, error),
+) *cobra.Command {
+	o := options{subscribe: subscribe, listen: listen, source: sources()[0]}
 	cmd := &cobra.Command{
 		Use:   "nlsub [flags]",
 		Short: "print the events that the nlpeer kernel module multicasts",
@@ -66,10 +74,10 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST) or genl (generic netlink family nlpeer)")
+	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), route, uevent, proc, or usersock")
 	o.target.AddSocket(cmd)
-	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1), names with --via genl (default beacon)")
-	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw: 0x15 for 1,3,5")
+	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with the others")
+	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
 	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` events; exit 1 if there are fewer in the end")
 	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
 	cli.Var(flags, &o.idle, cli.Seconds(time.Millisecond, cli.MaxDuration), "idle-timeout", "", "", "stop after `TIME` without an event")
@@ -79,6 +87,7 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 	flags.BoolVar(&o.failOnGap, "fail-on-gap", false, "exit 1 if events were lost for good")
 	cli.Var(flags, &o.buffer, cli.Size(1, maxBuffer), "rcvbuf", "", "", "`SIZE` of the receive buffer in bytes, such as 64K or 1M; more than net.core.rmem_max needs CAP_NET_ADMIN")
 	flags.BoolVar(&o.allNSID, "all-nsid", false, "hear all network namespaces that have an ID in ours; needs CAP_NET_BROADCAST")
+	flags.BoolVar(&o.reply, "reply", false, "with --via usersock or raw: send each request that a process sends to us alone back to it, as the kernel module would")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each event, only errors and the totals")
 	o.target.Add(cmd)
 	cli.CompleteNothing(cmd, "mask", "count", "for", "idle-timeout", "rcvbuf")
@@ -107,6 +116,9 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 
 // check looks at the command line as a whole.
 func (o *options) check(given func(flag string) bool) error {
+	if o.reply && o.source.name() == client.Raw.String() {
+		o.source = &user{raw: true} // not the kernel's events, but what others send
+	}
 	if err := refuse(o.source, given); err != nil {
 		return err
 	}

@@ -35,7 +35,11 @@ type peer struct {
 func (p *peer) name() string { return p.carrier.String() }
 
 func (p *peer) takes() []string {
-	return []string{"mask", "resync", "no-resync", "all-nsid", "protocol"}
+	flags := []string{"mask", "resync", "no-resync", "all-nsid", "protocol"}
+	if p.carrier == client.Raw {
+		flags = append(flags, "reply") // which then makes another source of it
+	}
+	return flags
 }
 
 func (p *peer) groups() []string {
@@ -140,7 +144,7 @@ func (s *peerStream) totals() totals {
 			!slices.ContainsFunc(groups, func(g client.GroupStats) bool { return g.Received+g.Recovered == 0 }),
 	}
 	for _, g := range groups {
-		t.perGroup = append(t.perGroup, groupTally{g.Group, groupName(g.Group), g.NSID, tally{g.Received, g.Recovered, g.Lost}})
+		t.perGroup = append(t.perGroup, groupTally{countsRecovered, g.Group, groupName(g.Group), g.NSID, tally{g.Received, g.Recovered, g.Lost}})
 	}
 	return t
 }

@@ -109,7 +109,7 @@ func (p *printer) summary(t *totals, elapsed time.Duration, stopped bool) {
 			Time: int64(elapsed), Groups: []groupJSON{},
 		}
 		for _, g := range t.perGroup {
-			sum.Groups = append(sum.Groups, groupJSON{g.group, g.name, nsid(g.nsid), g.tally.json(t.kinds)})
+			sum.Groups = append(sum.Groups, groupJSON{g.group, g.name, nsid(g.nsid), g.tally.json(g.kinds)})
 		}
 		out.JSON(sum)
 	} else {
@@ -122,7 +122,7 @@ func (p *printer) summary(t *totals, elapsed time.Duration, stopped bool) {
 			if name == "" {
 				name = strconv.FormatUint(uint64(g.group), 10)
 			}
-			b = fmt.Appendf(b, "group %s: %s", name, g.tally.text(t.kinds))
+			b = fmt.Appendf(b, "group %s: %s", name, g.tally.text(g.kinds))
 			if g.nsid != client.OwnNSID {
 				b = fmt.Appendf(b, ", nsid %d", g.nsid)
 			}

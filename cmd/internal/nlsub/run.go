@@ -25,6 +25,9 @@ func (o *options) run(ctx context.Context, s *cli.Streams, source source, in str
 		defer cancel()
 	}
 
+	if in, ok := in.(interface{ hello() line }); ok {
+		p.line(in.hello())
+	}
 	received, err := o.loop(ctx, cancel, p, source, in)
 
 	t := in.totals()

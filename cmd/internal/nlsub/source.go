@@ -66,6 +66,7 @@ type totals struct {
 type tally struct{ received, recovered, lost uint64 }
 
 type groupTally struct {
+	kinds kinds // as in totals
 	group uint32
 	name  string // "" if it is the number
 	nsid  int32
@@ -82,7 +83,7 @@ const (
 )
 
 // special are the flags that do not mean something to every source.
-var special = []string{"mask", "resync", "no-resync", "all-nsid", "protocol"}
+var special = []string{"mask", "resync", "no-resync", "all-nsid", "protocol", "reply"}
 
 // refuse refuses flags that mean nothing to a source.
 func refuse(s source, given func(flag string) bool) error {
@@ -92,7 +93,7 @@ func refuse(s source, given func(flag string) bool) error {
 		}
 		var others []string
 		for _, other := range sources() {
-			if slices.Contains(other.takes(), flag) {
+			if slices.Contains(other.takes(), flag) && !slices.Contains(others, other.name()) {
 				others = append(others, other.name())
 			}
 		}
@@ -124,5 +125,10 @@ func sources() []source {
 	return []source{
 		&peer{carrier: client.Raw},
 		&peer{carrier: client.Generic},
+		// The peer's further carriers go here.
+		&route{},
+		&uevent{},
+		&proc{},
+		&user{},
 	}
 }
