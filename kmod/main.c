@@ -59,6 +59,10 @@ static bool connector = true;
 module_param(connector, bool, 0444);
 MODULE_PARM_DESC(connector, "answer on the connector, as index 16 (default Y)");
 
+static bool user_send;
+module_param(user_send, bool, 0444);
+MODULE_PARM_DESC(user_send, "let everybody send to other processes and groups by the raw protocol, not only those with CAP_NET_ADMIN (default 0)");
+
 static unsigned int nlpeer_net_id __read_mostly;
 
 /**
@@ -97,7 +101,7 @@ static int __net_init nlpeer_net_init(struct net *net)
 		goto err_stats;
 
 	/* Last: from here on, requests come in. */
-	err = nlpeer_raw_init(nn, protocol);
+	err = nlpeer_raw_init(nn, protocol, user_send);
 	if (err)
 		goto err_history;
 

@@ -319,7 +319,7 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       unsigned long present);
 
 /* raw.c */
-int nlpeer_raw_init(struct nlpeer_net *nn, int protocol);
+int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);
 void nlpeer_raw_exit(struct nlpeer_net *nn);
 bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group);
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,

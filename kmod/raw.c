@@ -348,18 +348,26 @@ static void raw_input(struct sk_buff *skb)
  * nlpeer_raw_init - open the kernel's socket in a namespace
  * @nn: the namespace, complete but for this
  * @protocol: netlink protocol number
+ * @user_send: without CAP_NET_ADMIN too, a process may send to others
+ *
+ * The netlink core takes the flags from the first socket of a protocol and
+ * keeps them for all namespaces until the last one is closed, so @user_send
+ * must be the same in all.
  *
  * Context: process, may sleep.
  * Return: 0, or -EADDRINUSE if the number is taken (or, as the netlink core
  * does not tell, if memory is short).
  */
-int nlpeer_raw_init(struct nlpeer_net *nn, int protocol)
+int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send)
 {
 	struct netlink_kernel_cfg cfg = {
 		.groups = NLPEER_RAW_GROUPS,
 		.flags = NL_CFG_F_NONROOT_RECV,
 		.input = raw_input,
 	};
+
+	if (user_send)
+		cfg.flags |= NL_CFG_F_NONROOT_SEND;
 
 	nn->raw = netlink_kernel_create(nn->net, protocol, &cfg);
 	return nn->raw ? 0 : -EADDRINUSE;

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nlpeer/pkg/wire"
 )
 
@@ -19,22 +21,32 @@ const (
 	Raw Carrier = iota
 	// Generic is the generic netlink family nlpeer.
 	Generic
+	// UserSock is NETLINK_USERSOCK, the kernel's protocol for messages from
+	// process to process: the peer is a process, which Config.To names, and
+	// which sends back what it gets. It needs neither the module nor a
+	// privilege. Only [Dial] has it; [Listen] is for the other side.
+	UserSock
 )
 
-// String returns the name that the commands use, "raw" or "genl".
+// carriers are all of them.
+var carriers = []Carrier{Raw, Generic, UserSock}
+
+// String returns the name that the commands use: "raw", "genl" or "usersock".
 func (c Carrier) String() string {
 	switch c {
 	case Raw:
 		return "raw"
 	case Generic:
 		return "genl"
+	case UserSock:
+		return "usersock"
 	}
 	return fmt.Sprintf("carrier %d", int(c))
 }
 
 // MarshalText returns the carrier's name. It fails for unknown carriers.
 func (c Carrier) MarshalText() ([]byte, error) {
-	if c != Raw && c != Generic {
+	if !slices.Contains(carriers, c) {
 		return nil, fmt.Errorf("unknown %v", c)
 	}
 	return []byte(c.String()), nil
@@ -43,13 +55,13 @@ func (c Carrier) MarshalText() ([]byte, error) {
 // UnmarshalText sets c from a name that String returns, so that a Carrier can
 // be a flag (flag.TextVar) or a field of a configuration file.
 func (c *Carrier) UnmarshalText(text []byte) error {
-	for _, known := range []Carrier{Raw, Generic} {
+	for _, known := range carriers {
 		if string(text) == known.String() {
 			*c = known
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown carrier %q: must be %v or %v", text, Raw, Generic)
+	return fmt.Errorf("unknown carrier %q: must be %v, %v or %v", text, Raw, Generic, UserSock)
 }
 
 // A Config says how to reach the peer. The zero value is ready to use: the raw
@@ -68,6 +80,18 @@ type Config struct {
 	// choose, which is the process ID if that is free. A number in use on the
 	// same protocol and namespace fails with EADDRINUSE.
 	PortID uint32
+
+	// To is the port ID of the peer, 0 if that is the kernel. On [Raw] another
+	// process can be the peer: one that sends back what it gets, as "nlsub --via
+	// raw --reply" does. Sending to processes needs CAP_NET_ADMIN in the user
+	// namespace that owns the network namespace, unless the module was loaded
+	// with user_send=1; without, Dial fails with [os.ErrPermission] (EPERM). On
+	// [UserSock] it can not be 0, and needs no privilege. It is for [Dial] only.
+	//
+	// While a process is the peer, nobody else is believed, not even the kernel.
+	// A peer that is not there, or is connected to another socket, makes calls
+	// fail with ECONNREFUSED, and one whose receive buffer is full with EAGAIN.
+	To uint32
 
 	// Groups are the multicast groups to join, nl_groups in bind(2): bit n-1
 	// stands for group n. 0 means group 1, the beacon's. It is for [Subscribe]
@@ -128,12 +152,18 @@ const maxProtocol = 31
 // check refuses what can not be meant. The errors name the field.
 func (cfg *Config) check(subscribe bool) error {
 	switch {
-	case cfg.Carrier != Raw && cfg.Carrier != Generic:
+	case !slices.Contains(carriers, cfg.Carrier):
 		return configError(fmt.Sprintf("Config.Carrier: unknown %v", cfg.Carrier))
 	case cfg.Protocol < 0 || cfg.Protocol > maxProtocol:
 		return configError(fmt.Sprintf("Config.Protocol is %d, must be 0 to %d", cfg.Protocol, maxProtocol))
 	case cfg.Protocol != 0 && cfg.Carrier != Raw:
-		return configError("Config.Protocol is for the raw carrier; generic netlink has a protocol of its own")
+		return configError("Config.Protocol is for the raw carrier; the others have a protocol of their own")
+	case cfg.To != 0 && cfg.Carrier == Generic:
+		return configError("Config.To is for the raw carrier and usersock; generic netlink is the kernel's")
+	case cfg.To == 0 && cfg.Carrier == UserSock && !subscribe:
+		return configError("Config.To is 0: on usersock there is no kernel, but a process to talk to")
+	case cfg.To != 0 && cfg.Acknowledge:
+		return configError("Config.Acknowledge is for the kernel; a process, which Config.To names, acknowledges nothing")
 	case cfg.NetNS < 0:
 		return configError(fmt.Sprintf("Config.NetNS is %d, not a file descriptor", cfg.NetNS))
 	case cfg.ReceiveBuffer < 0:
@@ -154,6 +184,10 @@ func (cfg *Config) check(subscribe bool) error {
 		return nil
 	}
 	switch {
+	case cfg.Carrier == UserSock:
+		return configError("usersock has no events of the peer: use Listen")
+	case cfg.To != 0:
+		return configError("a Subscription hears the kernel: use Dial, or Listen, for Config.To")
 	case cfg.Groups != 0 && cfg.Carrier != Raw:
 		return configError("Config.Groups is for the raw carrier; generic netlink has Config.GroupNames")
 	case len(cfg.GroupNames) != 0 && cfg.Carrier != Generic:
@@ -182,14 +216,18 @@ type target struct {
 	protocol int
 	family   string // on generic netlink, else empty
 	port     uint32 // 0 is the kernel
+	anyone   bool   // nobody alone: everybody's messages are let in
+	foreign  bool   // no protocol of the nlpeer module
 }
 
 func (cfg *Config) target() target {
 	switch {
 	case cfg.Carrier == Generic:
 		return target{protocol: wire.NetlinkGeneric, family: wire.FamilyName}
+	case cfg.Carrier == UserSock:
+		return target{protocol: unix.NETLINK_USERSOCK, port: cfg.To, foreign: true}
 	case cfg.Protocol == 0:
-		return target{protocol: wire.NetlinkTest}
+		return target{protocol: wire.NetlinkTest, port: cfg.To}
 	}
-	return target{protocol: cfg.Protocol}
+	return target{protocol: cfg.Protocol, port: cfg.To}
 }

@@ -54,7 +54,7 @@ type Counters struct {
 	// call, one that was cancelled or failed before its answer came.
 	Stale uint64
 	// Foreign is the number of messages dropped because they were not meant for
-	// this Conn or did not come from the kernel.
+	// this Conn or did not come from its peer.
 	Foreign uint64
 	// Overruns is how often the kernel found the receive buffer full.
 	Overruns uint64
@@ -116,6 +116,14 @@ func newConn(s *socket, cfg Config, size int) *Conn {
 		return c.errno != unix.EAGAIN
 	}
 	return c
+}
+
+// atKernel says that settings, statistics and events can be asked for.
+func (c *Conn) atKernel() error {
+	if c.cfg.To != 0 {
+		return configError(fmt.Sprintf("the peer is a process, port ID %d, and has nothing but an echo", c.cfg.To))
+	}
+	return nil
 }
 
 // PortID returns the address of the Conn's socket, nl_pid in netlink(7).

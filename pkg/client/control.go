@@ -211,6 +211,9 @@ func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse fu
 
 // generic returns the generic netlink Conn in the namespace of a raw one.
 func (c *Conn) generic(ctx context.Context) (*Conn, error) {
+	if err := c.atKernel(); err != nil {
+		return nil, err
+	}
 	c.sideMu.Lock()
 	defer c.sideMu.Unlock()
 	if c.closed.Load() {

@@ -54,7 +54,7 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 	if c.cfg.Acknowledge {
 		h.Flags |= wire.FlagAck
 	}
-	if c.cfg.Carrier == Raw {
+	if c.cfg.Carrier != Generic {
 		c.req = wire.AppendMessage(c.req[:0], h, payload)
 	} else {
 		h.Type = c.family.ID
@@ -84,7 +84,7 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 			acked = true
 		case m.Type != h.Type || answered:
 			return nil, unexpected(m)
-		case c.cfg.Carrier == Raw:
+		case c.cfg.Carrier != Generic:
 			dst = append(dst, m.Body...)
 			answered = true
 		default:

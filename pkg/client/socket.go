@@ -18,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket is a netlink socket that believes one sender alone, the kernel.
+// A socket is a netlink socket that believes one sender alone, the kernel or a
+// process, unless it is a Listener's.
 // Messages cross it by system calls on fd, which is valid as long as the lock
 // is held and closed is false.
 type socket struct {
@@ -81,7 +82,7 @@ func open(ctx context.Context, cfg *Config, to target) (*socket, error) {
 		NetNS:  cfg.NetNS,
 	})
 	if err != nil {
-		if errors.Is(err, unix.EPROTONOSUPPORT) {
+		if errors.Is(err, unix.EPROTONOSUPPORT) && !to.foreign {
 			err = &notLoadedError{fmt.Sprintf("protocol %d is unknown to this kernel", to.protocol), err}
 		}
 		return nil, err
@@ -107,7 +108,7 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 		}
 	}
 
-	// Connected to the kernel, the socket refuses what another process sends to
+	// Connected to its peer, the socket refuses what another process sends to
 	// it alone; the sender gets ECONNREFUSED (netlink_getsockbyportid in
 	// net/netlink/af_netlink.c).
 	rc, err := nl.SyscallConn()
@@ -115,6 +116,9 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 		return err
 	}
 	err = control(rc, func(fd int) error {
+		if to.anyone {
+			return nil
+		}
 		return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: to.port}))
 	})
 	if err != nil {
@@ -271,8 +275,8 @@ func (s *socket) close() error {
 // microseconds as long as there are few bytes to copy.
 const rawLimit = 8192
 
-// send sends one datagram to the kernel, which carries out the request before
-// this returns.
+// send sends one datagram to the peer. The kernel carries out the request before
+// this returns; a process does when it gets there.
 func (s *socket) send(b []byte) error {
 	for {
 		var errno syscall.Errno

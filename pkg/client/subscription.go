@@ -186,6 +186,9 @@ func Subscribe(ctx context.Context, cfg Config) (*Subscription, error) {
 // numbers of [Event]; none means the beacon's. The Subscription lives on when c
 // is closed. It fails as the function [Subscribe] does.
 func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, error) {
+	if err := c.atKernel(); err != nil {
+		return nil, opError("subscribe", err)
+	}
 	cfg := Config{
 		Carrier:       c.cfg.Carrier,
 		Protocol:      c.cfg.Protocol,

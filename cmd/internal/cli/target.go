@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,15 +25,16 @@ type Target struct {
 	Format Format
 	NetNS  string
 
-	// Those of AddCarrier.
+	// Those of AddCarrier and AddSocket.
 	Carrier  client.Carrier
 	Protocol int
 	PortID   uint32
+	To       uint32 // 0: the kernel
 	pid      string
 }
 
 // carriers are the names of those that exist.
-var carriers = []string{client.Raw.String(), client.Generic.String()}
+var carriers = []string{client.Raw.String(), client.Generic.String(), client.UserSock.String()}
 
 // Add defines the flags of every command, for cmd and all below it.
 func (t *Target) Add(cmd *cobra.Command) {
@@ -51,11 +53,19 @@ func (t *Target) Add(cmd *cobra.Command) {
 // AddCarrier defines the flags of commands that choose a carrier.
 func (t *Target) AddCarrier(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST) or genl (generic netlink family nlpeer)")
+	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), or usersock (NETLINK_USERSOCK, on which processes talk to each other)")
+	Var(flags, &t.To, parseTo, "to", "", "", "`PORTID` of a process that answers in the kernel's place, with --via usersock or raw, such as nlsub --reply")
+	CompleteFunc(cmd, "via", func(string) []string { return carriers })
+	CompleteFunc(cmd, "to", func(string) []string { return nil })
+	t.AddSocket(cmd)
+}
+
+// AddSocket defines the flags of commands that open a socket of their own choice.
+func (t *Target) AddSocket(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
 	t.pid = pids[0]
 	Var(flags, &t.PortID, t.parsePID, "pid", "", t.pid, "port ID of our socket, `auto|getpid|thread|N`: chosen by the kernel, the process ID, thread ID << 16 | process ID, or a number")
-	CompleteFunc(cmd, "via", func(string) []string { return carriers })
 	CompleteFunc(cmd, "protocol", func(string) []string { return nil })
 	CompleteFunc(cmd, "pid", func(string) []string { return pids })
 }
@@ -106,6 +116,15 @@ func parseProtocol(s string) (int, error) {
 
 var pids = []string{"auto", "getpid", "thread"}
 
+func parseTo(s string) (uint32, error) {
+	// The kernel's own choices are negative where they are shown as int.
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < math.MinInt32 || n > math.MaxUint32 {
+		return 0, errors.New("must be a port ID, 0 to 4294967295; 0 is the kernel")
+	}
+	return uint32(n), nil
+}
+
 func (t *Target) parsePID(s string) (uint32, error) {
 	t.pid = s
 	switch s {
@@ -137,9 +156,15 @@ func threadID() (int, error) {
 // once the socket is open.
 func (t *Target) Open() (cfg client.Config, done func(), err error) {
 	if t.Protocol != 0 && t.Carrier != client.Raw {
+		if t.Carrier == client.UserSock {
+			return cfg, nil, Usagef("--protocol is for --via raw; usersock has a number of its own")
+		}
 		return cfg, nil, Usagef("--protocol is for --via raw; generic netlink finds the family by its name")
 	}
-	cfg = client.Config{Carrier: t.Carrier, Protocol: t.Protocol, PortID: t.PortID}
+	if t.To != 0 && t.Carrier == client.Generic {
+		return cfg, nil, Usagef("--to is for --via raw and usersock; generic netlink is the kernel's")
+	}
+	cfg = client.Config{Carrier: t.Carrier, Protocol: t.Protocol, PortID: t.PortID, To: t.To}
 	if t.NetNS == "" {
 		return cfg, func() {}, nil
 	}
@@ -197,7 +222,7 @@ func netnsNames(dir string) []string {
 func (t *Target) Explain(err error) error {
 	var op *client.OpError
 	isOp := errors.As(err, &op)
-	setup := isOp && (op.Op == "dial" || op.Op == "subscribe")
+	setup := isOp && (op.Op == "dial" || op.Op == "subscribe" || op.Op == "listen")
 	switch {
 	case err == nil:
 		return nil
@@ -205,6 +230,12 @@ func (t *Target) Explain(err error) error {
 		return fmt.Errorf("the nlpeer module is not loaded (%s); try: sudo insmod nlpeer.ko, or: make demo", t.unknown())
 	case setup && errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("port ID %d (--pid %s) is in use by another socket; try: --pid auto", t.PortID, t.pid)
+	case setup && t.To != 0 && t.NetNS == "" && errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("sending to port ID %d on --via %v needs CAP_NET_ADMIN in this network namespace, or the module loaded with user_send=1; try with sudo", t.To, t.Carrier)
+	case t.To != 0 && errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody receives at port ID %d on --via %v; try: nlsub --via %v --pid %d --reply", t.To, t.Carrier, t.Carrier, t.To)
+	case t.To != 0 && errors.Is(err, syscall.EAGAIN):
+		return fmt.Errorf("the receive buffer of port ID %d is full", t.To)
 	case setup && t.NetNS != "" && errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("entering network namespace %s needs CAP_SYS_ADMIN; try with sudo", t.NetNS)
 	case setup && t.NetNS != "" && errors.Is(err, syscall.EINVAL):

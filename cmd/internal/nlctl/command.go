@@ -14,6 +14,7 @@ import (
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/kernel"
 )
 
 // A peer is what is needed of a client.Conn.
@@ -33,6 +34,8 @@ type options struct {
 	dial    func(context.Context, client.Config) (peer, error)
 	family  func(netns int) (familyJSON, error)
 	sysfs   fs.FS // the module's folder there
+	lookUp  func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
+	list    func(ctx context.Context, netns int) ([]kernel.Socket, error)
 }
 
 // Command returns the command.
@@ -42,7 +45,15 @@ func Command(s *cli.Streams) *cobra.Command {
 		dial:    func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
 		family:  family,
 		sysfs:   os.DirFS("/sys/module/nlpeer"),
+		lookUp:  kernel.LookUpFIB,
+		list:    listSockets,
 	})
+}
+
+func listSockets(ctx context.Context, netns int) ([]kernel.Socket, error) {
+	sockets, err := kernel.Sockets(ctx, netns)
+	kernel.FindOwners(sockets)
+	return sockets, err
 }
 
 func command(o *options) *cobra.Command {
@@ -55,17 +66,17 @@ func command(o *options) *cobra.Command {
   sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon", args[0])
+				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, fib, sockets", args[0])
 			}
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is missing: info, stats or beacon")
+			return cli.Usagef("a command is missing: info, stats, beacon, fib or sockets")
 		},
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets())
 	return cmd
 }
 
@@ -87,9 +98,11 @@ func (o *options) ask(ctx context.Context, ask func(peer) error) error {
 
 const long = `nlctl shows and changes the state of the netlink peer in the kernel. It asks by
 generic netlink. Each network namespace has a beacon and statistics of its own.
+The commands fib and sockets ask the kernel itself, and need no module.
 
 EXIT STATUS
   0   all went well
+  1   fib: there is no route
   2   wrong usage, no privilege, or the kernel could not be asked at all
 
 JSON

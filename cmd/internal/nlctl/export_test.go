@@ -10,10 +10,21 @@ import (
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/kernel"
 )
 
 // Peer is what the command needs of a client.Conn.
 type Peer = peer
+
+// KernelCommandWith is Command with other answers of the kernel itself.
+func KernelCommandWith(
+	lookUp func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error),
+	list func(ctx context.Context, netns int) ([]kernel.Socket, error),
+) func(*cli.Streams) *cobra.Command {
+	return func(s *cli.Streams) *cobra.Command {
+		return command(&options{streams: s, lookUp: lookUp, list: list})
+	}
+}
 
 // CommandWith is Command with another client.Dial and another folder of the
 // module. The family is one that is made up.

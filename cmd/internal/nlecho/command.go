@@ -40,14 +40,22 @@ type options struct {
 	timestamps bool
 	quiet      bool
 	ack        bool
+	list       string // of groups
+	groups     uint32
 }
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
-	return command(s, func(ctx context.Context, cfg client.Config) (echoer, error) { return client.Dial(ctx, cfg) })
+	return command(s,
+		func(ctx context.Context, cfg client.Config) (echoer, error) { return client.Dial(ctx, cfg) },
+		newCaster)
 }
 
-func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, error)) *cobra.Command {
+func command(
+	s *cli.Streams,
+	dial func(context.Context, client.Config) (echoer, error),
+	open func(context.Context, client.Config) (caster, error),
+) *cobra.Command {
 	o := options{
 		interval: defaultInterval,
 		size:     defaultSize,
@@ -62,6 +70,8 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
   nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
   printf 'a\nb\n' | nlecho          a message a line
   nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
+  nlecho --via usersock --to 1000 hi    to a process: nlsub --via usersock --pid 1000 --reply
+  nlecho --via usersock -g 1,3 hi   to whoever listens to these groups
   nlecho -o json -c 3 hi | jq .rtt_ns`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -82,18 +92,31 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 	flags.BoolVarP(&o.timestamps, "timestamps", "D", false, "begin each line with the time: seconds since 1970")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each answer, only errors and the last line")
 	o.target.AddCarrier(cmd)
+	flags.StringVarP(&o.list, "groups", "g", "", "with --via usersock: send to multicast groups, a `LIST` such as 1,3-5, and wait for no answer")
 	flags.BoolVar(&o.ack, "ack", false, "ask for an acknowledgment after each answer, and wait for it")
 	o.target.Add(cmd)
-	cli.CompleteNothing(cmd, "count", "interval", "size", "deadline", "timeout")
+	cli.CompleteNothing(cmd, "groups", "count", "interval", "size", "deadline", "timeout")
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
 		source, err := o.source(s, args, flags.Changed)
 		if err != nil {
 			return err
 		}
+		if err := o.chooseTarget(flags.Changed); err != nil {
+			return err
+		}
 		cfg, done, err := o.target.Open()
 		if err != nil {
 			return err
+		}
+		if o.groups != 0 {
+			defer done()
+			c, err := open(ctx, cfg)
+			if err != nil {
+				return o.target.Explain(err)
+			}
+			defer c.Close()
+			return o.cast(ctx, s, c, source)
 		}
 		cfg.Acknowledge = o.ack
 		conn, err := dial(ctx, cfg)
@@ -105,6 +128,28 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 		return o.run(ctx, s, conn, source)
 	})
 	return cmd
+}
+
+// chooseTarget looks at --to and -g together with the carrier.
+func (o *options) chooseTarget(given func(flag string) bool) (err error) {
+	user := o.target.Carrier == client.UserSock
+	switch {
+	case given("groups") && !user:
+		return cli.Usagef("-g is for --via usersock; what the kernel's groups hear is the kernel's, see nlctl beacon")
+	case given("groups") && given("to"):
+		return cli.Usagef("-g and --to contradict each other: a message goes to groups, or to one process")
+	case given("groups") && (given("ack") || given("timeout")):
+		return cli.Usagef("--ack and -W mean nothing with -g: there is no answer to wait for")
+	case given("groups"):
+		if o.groups, err = cli.ParseGroups(o.list); err != nil {
+			return cli.Usagef("-g: %w", err)
+		}
+	case user && o.target.To == 0:
+		return cli.Usagef("--via usersock needs --to PORTID, a process that answers, such as: nlsub --via usersock --pid 1000 --reply; or -g for groups")
+	case o.ack && o.target.To != 0:
+		return cli.Usagef("--ack is for the kernel; a process acknowledges nothing")
+	}
+	return nil
 }
 
 // source decides what is sent, how often and how fast, from what is on the
@@ -139,6 +184,7 @@ func (o *options) source(s *cli.Streams, args []string, given func(flag string) 
 const long = `nlecho sends messages to the netlink peer in the kernel, which sends each back,
 and shows how long that took. Every answer is compared with what was sent, byte
 for byte; one that differs is an error and counts as lost.
+With --to it is a process that sends them back, and that is believed alone.
 
 What is sent:
 
@@ -152,9 +198,14 @@ Each answer is a line: how long it is, its number, our port ID, the round-trip
 time and, except for random payloads, what came back. The last line has the
 totals. To send the word "completion", write: nlecho -- completion
 
+With -g every message is sent to multicast groups of NETLINK_USERSOCK, and no
+answer is waited for. The kernel tells nobody who heard it, so each line has the
+number of sockets that had joined the group a moment before. Anybody may send;
+joining needs CAP_NET_ADMIN (nlsub --via usersock -g).
+
 EXIT STATUS
-  0   all messages were answered
-  1   some or none were
+  0   all messages were answered; with -g, each had a listener in some group
+  1   some or none were, or had
   2   wrong usage, wrong input, or the kernel could not be asked at all
 
 JSON
@@ -164,8 +215,11 @@ ends the command is text on standard error all the same.
 
   type "answer"    seq, port, bytes, rtt_ns, unix_ns, and what came back: text if
                    it is UTF-8, else base64; neither for a random payload
+                   With --to, its number too.
+  type "sent"      with -g: seq, port, group, listeners, bytes, unix_ns
   type "lost"      seq, port, bytes, unix_ns, reason ("timeout", "differs",
                    "overrun", "refused", "interrupted" or "error"), error (a
                    text), errno (such as "EPERM", if there is one)
-  type "summary"   transmitted, received, lost, loss_percent, stale (answers that
+  type "summary"   with -g: transmitted, heard (messages that had a listener),
+                   time_ns; else transmitted, received, lost, loss_percent, stale (answers that
                    came too late), time_ns, rtt_ns: null or min, avg, max, mdev`

@@ -16,7 +16,7 @@ type Echoer = echoer
 
 // CommandWith is Command with another client.Dial.
 func CommandWith(dial func(context.Context, client.Config) (Echoer, error)) func(*cli.Streams) *cobra.Command {
-	return func(s *cli.Streams) *cobra.Command { return command(s, dial) }
+	return func(s *cli.Streams) *cobra.Command { return command(s, dial, nil) }
 }
 
 // Percent is how a loss is written.

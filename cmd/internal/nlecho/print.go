@@ -20,6 +20,7 @@ type (
 		Type   string  `json:"type"`
 		Seq    uint64  `json:"seq"`
 		Port   uint32  `json:"port"`
+		To     uint32  `json:"to,omitempty"`
 		Bytes  int     `json:"bytes"`
 		RTT    int64   `json:"rtt_ns"`
 		Unix   int64   `json:"unix_ns"`
@@ -68,7 +69,7 @@ func (p *printer) answer(seq uint64, payload []byte, sent time.Time, rtt time.Du
 		return
 	}
 	if p.target.Format == cli.JSON {
-		a := answerJSON{Type: "answer", Seq: seq, Port: p.port, Bytes: len(payload), RTT: int64(rtt), Unix: sent.Add(rtt).UnixNano()}
+		a := answerJSON{Type: "answer", Seq: seq, Port: p.port, To: p.target.To, Bytes: len(payload), RTT: int64(rtt), Unix: sent.Add(rtt).UnixNano()}
 		switch {
 		case !p.shown:
 		case utf8.Valid(payload):
@@ -81,12 +82,20 @@ func (p *printer) answer(seq uint64, payload []byte, sent time.Time, rtt time.Du
 		return
 	}
 	p.line = p.stamp(p.line[:0], sent.Add(rtt))
-	p.line = fmt.Appendf(p.line, "%d bytes from kernel: seq=%d port=%d time=%s ms", len(payload), seq, p.port, cli.Millis(rtt))
+	p.line = fmt.Appendf(p.line, "%d bytes from %s: seq=%d port=%d time=%s ms", len(payload), p.from(), seq, p.port, cli.Millis(rtt))
 	if p.shown {
 		p.line = fmt.Appendf(p.line, " %s", cli.Quote(payload))
 	}
 	p.line = append(p.line, '\n')
 	p.streams.Out.Write(p.line)
+}
+
+// from is who answers.
+func (p *printer) from() string {
+	if p.target.To == 0 {
+		return "kernel"
+	}
+	return fmt.Sprintf("port %d", p.target.To)
 }
 
 func (p *printer) lost(seq uint64, size int, sent time.Time, reason, words string, err error) {

@@ -7,34 +7,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
-	"nlpeer/pkg/wire"
 )
-
-// A subscription is what is needed of a client.Subscription.
-type subscription interface {
-	Events(ctx context.Context) iter.Seq2[client.Event, error]
-	Stats() client.SubscriptionStats
-	Close() error
-}
 
 // maxBuffer is the largest receive buffer that can be asked for: the kernel
 // doubles it and keeps it in an int.
 const maxBuffer = 1<<30 - 1
 
 type options struct {
+	subscribe func(context.Context, client.Config) (subscription, error)
+	listen    func(context.Context, client.ListenConfig) (listener, error)
 	target    cli.Target
-	list      string // of groups
-	groups    uint32 // for raw
-	names     []string
+	source    source
+	list      string        // of groups
+	mask      uint32        // of groups
 	count     uint64        // 0: no limit
 	limit     time.Duration // 0: none
 	idle      time.Duration // 0: none
@@ -44,16 +37,23 @@ type options struct {
 	failOnGap bool
 	buffer    int
 	allNSID   bool
+	reply     bool
 	quiet     bool
 }
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
-	return command(s, func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) })
+	return command(s,
+		func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) },
+		func(ctx context.Context, cfg client.ListenConfig) (listener, error) { return client.Listen(ctx, cfg) })
 }
 
-func command(s *cli.Streams, subscribe func(context.Context, client.Config) (subscription, error)) *cobra.Command {
-	var o options
+func command(
+	s *cli.Streams,
+	subscribe func(context.Context, client.Config) (subscription, error),
+	listen func(context.Context, client.ListenConfig) (listener, error),
+) *cobra.Command {
+	o := options{subscribe: subscribe, listen: listen, source: sources()[0]}
 	cmd := &cobra.Command{
 		Use:   "nlsub [flags]",
 		Short: "print the events that the nlpeer kernel module multicasts",
@@ -74,9 +74,10 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	o.target.AddCarrier(cmd)
-	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1), names with --via genl (default beacon)")
-	cli.Var(flags, &o.groups, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw: 0x15 for 1,3,5")
+	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), route, uevent, proc, or usersock")
+	o.target.AddSocket(cmd)
+	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with the others")
+	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
 	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` events; exit 1 if there are fewer in the end")
 	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
 	cli.Var(flags, &o.idle, cli.Seconds(time.Millisecond, cli.MaxDuration), "idle-timeout", "", "", "stop after `TIME` without an event")
@@ -86,42 +87,66 @@ func command(s *cli.Streams, subscribe func(context.Context, client.Config) (sub
 	flags.BoolVar(&o.failOnGap, "fail-on-gap", false, "exit 1 if events were lost for good")
 	cli.Var(flags, &o.buffer, cli.Size(1, maxBuffer), "rcvbuf", "", "", "`SIZE` of the receive buffer in bytes, such as 64K or 1M; more than net.core.rmem_max needs CAP_NET_ADMIN")
 	flags.BoolVar(&o.allNSID, "all-nsid", false, "hear all network namespaces that have an ID in ours; needs CAP_NET_BROADCAST")
+	flags.BoolVar(&o.reply, "reply", false, "with --via usersock or raw: send each request that a process sends to us alone back to it, as the kernel module would")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each event, only errors and the totals")
 	o.target.Add(cmd)
 	cli.CompleteNothing(cmd, "mask", "count", "for", "idle-timeout", "rcvbuf")
-	cli.CompleteFunc(cmd, "groups", func(string) []string {
-		if o.target.Carrier == client.Generic {
-			return cli.GroupNames
-		}
-		return nil
-	})
+	cli.Complete(cmd, "via", sourceNames()...)
+	cli.CompleteFunc(cmd, "groups", func(string) []string { return o.source.groups() })
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
-		if err := o.chooseGroups(flags.Changed); err != nil {
+		if err := o.check(flags.Changed); err != nil {
 			return err
-		}
-		if o.noResync {
-			if flags.Changed("resync") && o.resync {
-				return cli.Usagef("--resync and --no-resync contradict each other")
-			}
-			o.resync = false
 		}
 		cfg, done, err := o.target.Open()
 		if err != nil {
 			return err
 		}
-		cfg.Groups, cfg.GroupNames = o.groups, o.names
-		cfg.ReceiveBuffer, cfg.AllNSID, cfg.NoResync = o.buffer, o.allNSID, !o.resync
-		sub, err := subscribe(ctx, cfg)
+		cfg.ReceiveBuffer = o.buffer
+		in, err := o.source.open(ctx, &o, cfg)
 		done()
 		if err != nil {
 			return o.explain(err)
 		}
-		defer sub.Close()
-		return o.run(ctx, s, sub)
+		defer in.Close()
+		return o.run(ctx, s, o.source, in)
 	})
 	return cmd
 }
+
+// check looks at the command line as a whole.
+func (o *options) check(given func(flag string) bool) error {
+	if o.reply && o.source.name() == client.Raw.String() {
+		o.source = &user{raw: true} // not the kernel's events, but what others send
+	}
+	if err := refuse(o.source, given); err != nil {
+		return err
+	}
+	if err := o.source.choose(o, given); err != nil {
+		return err
+	}
+	switch {
+	case o.noResync && given("resync") && o.resync:
+		return cli.Usagef("--resync and --no-resync contradict each other")
+	case o.noResync || !slices.Contains(o.source.takes(), "resync"):
+		o.resync = false
+	}
+	return nil
+}
+
+// explain is the source's with what every socket can meet.
+func (o *options) explain(err error) error {
+	if o.allNSID && errors.Is(err, os.ErrPermission) {
+		if o.target.NetNS != "" {
+			return errors.New("--netns needs CAP_SYS_ADMIN and --all-nsid needs CAP_NET_BROADCAST; try with sudo")
+		}
+		return errors.New("--all-nsid needs CAP_NET_BROADCAST in this network namespace; try with sudo")
+	}
+	return o.source.explain(o, err)
+}
+
+// errBothGroups is for sources that understand both.
+var errBothGroups = cli.Usagef("-g and --mask contradict each other: both choose groups")
 
 func notEmpty(s string) (string, error) {
 	if s == "" {
@@ -136,52 +161,6 @@ func parseMask(s string) (uint32, error) {
 		err = errors.New("must name at least one group")
 	}
 	return mask, err
-}
-
-// chooseGroups makes of -g and --mask what the carrier understands.
-func (o *options) chooseGroups(given func(flag string) bool) (err error) {
-	raw := o.target.Carrier == client.Raw
-	switch {
-	case given("groups") && given("mask"):
-		return cli.Usagef("-g and --mask contradict each other: both choose groups")
-	case given("mask") && !raw:
-		return cli.Usagef("--mask is for --via raw; on generic netlink groups have names: -g %s", strings.Join(cli.GroupNames, ","))
-	case given("mask"):
-		return nil
-	case raw && !given("groups"):
-		o.groups = 1
-	case raw:
-		if o.groups, err = cli.ParseGroups(o.list); err != nil {
-			if _, nerr := cli.ParseGroupNames(o.list); nerr == nil {
-				err = fmt.Errorf("%w; names are for --via genl", err)
-			}
-		}
-	case !given("groups"):
-		o.names = []string{wire.McgrpBeacon}
-	default:
-		o.names, err = cli.ParseGroupNames(o.list)
-	}
-	if err != nil {
-		return cli.Usagef("-g: %w", err)
-	}
-	return nil
-}
-
-// explain is Target.Explain with what only a subscription can meet.
-func (o *options) explain(err error) error {
-	switch {
-	case o.allNSID && errors.Is(err, os.ErrPermission):
-		if o.target.NetNS != "" {
-			return errors.New("--netns needs CAP_SYS_ADMIN and --all-nsid needs CAP_NET_BROADCAST; try with sudo")
-		}
-		return errors.New("--all-nsid needs CAP_NET_BROADCAST in this network namespace; try with sudo")
-	case len(o.names) > 0 && errors.Is(err, os.ErrNotExist) && !errors.Is(err, client.ErrNotLoaded):
-		var op *client.OpError
-		if errors.As(err, &op) {
-			return fmt.Errorf("%s; known are: %s", strings.TrimSuffix(op.Err.Error(), ": "+os.ErrNotExist.Error()), strings.Join(cli.GroupNames, ", "))
-		}
-	}
-	return o.target.Explain(err)
 }
 
 const long = `nlsub joins multicast groups of the netlink peer in the kernel and prints a line

@@ -16,5 +16,5 @@ type Subscription = subscription
 
 // CommandWith is Command with another client.Subscribe.
 func CommandWith(subscribe func(context.Context, client.Config) (Subscription, error)) func(*cli.Streams) *cobra.Command {
-	return func(s *cli.Streams) *cobra.Command { return command(s, subscribe) }
+	return func(s *cli.Streams) *cobra.Command { return command(s, subscribe, nil) }
 }

@@ -388,7 +388,7 @@ func TestUsage(t *testing.T) {
 		"--mask 0":                    `invalid argument "0" for "--mask" flag: must name at least one group`,
 		"--mask 0x100000000":          `invalid argument "0x100000000" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`,
 		"--protocol 30 --via genl":    "--protocol is for --via raw; generic netlink finds the family by its name",
-		"--via uevent":                `invalid argument "uevent" for "--via" flag: there is no such carrier; known are: raw, genl`,
+		"--via nothing":               `invalid argument "nothing" for "--via" flag: there is no such source; known are: raw, genl, route, uevent, proc, usersock`,
 		"-c 0":                        `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`,
 		"--for 0":                     `invalid argument "0" for "--for" flag: must be 1ms to 10000h`,
 		"--idle-timeout -1s":          `invalid argument "-1s" for "--idle-timeout" flag: must be 1ms to 10000h`,
@@ -452,7 +452,7 @@ func TestNotLoaded(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"--via":         {"raw", "genl"},
+		"--via":         {"raw", "genl", "route", "uevent", "proc", "usersock"},
 		"-o":            {"text", "json"},
 		"--pid":         {"auto", "getpid", "thread"},
 		"-g":            {},

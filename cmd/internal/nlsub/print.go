@@ -4,29 +4,16 @@ package nlsub
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
-	"nlpeer/pkg/wire"
 )
 
-// The objects of -o json. Their members are promised in the help.
+// The objects of -o json that all sources have. Their members are promised in
+// the help.
 type (
-	eventJSON struct {
-		Type  string `json:"type"`
-		Group uint32 `json:"group"`
-		Name  string `json:"name,omitempty"`
-		Seq   uint64 `json:"seq"`
-		Kind  string `json:"kind"`
-		Boot  int64  `json:"boottime_ns"`
-		Unix  int64  `json:"unix_ns"`
-		Again bool   `json:"recovered"`
-		Lost  uint64 `json:"lost"`
-		Bytes int    `json:"bytes"`
-		Data  []byte `json:"data"`
-		NSID  *int32 `json:"nsid,omitempty"`
-	}
 	overrunJSON struct {
 		Type  string `json:"type"`
 		Count uint64 `json:"count"`
@@ -38,21 +25,22 @@ type (
 		Unix  int64  `json:"unix_ns"`
 	}
 	summaryJSON struct {
-		Type      string      `json:"type"`
-		Received  uint64      `json:"received"`
-		Recovered uint64      `json:"recovered"`
-		Lost      uint64      `json:"lost"`
-		Overruns  uint64      `json:"overruns"`
-		Time      int64       `json:"time_ns"`
-		Groups    []groupJSON `json:"groups"`
+		Type string `json:"type"`
+		tallyJSON
+		Overruns uint64      `json:"overruns"`
+		Time     int64       `json:"time_ns"`
+		Groups   []groupJSON `json:"groups"`
 	}
 	groupJSON struct {
-		Group     uint32 `json:"group"`
-		Name      string `json:"name,omitempty"`
-		NSID      *int32 `json:"nsid,omitempty"`
-		Received  uint64 `json:"received"`
-		Recovered uint64 `json:"recovered"`
-		Lost      uint64 `json:"lost"`
+		Group uint32 `json:"group"`
+		Name  string `json:"name,omitempty"`
+		NSID  *int32 `json:"nsid,omitempty"`
+		tallyJSON
+	}
+	tallyJSON struct {
+		Received  uint64  `json:"received"`
+		Recovered *uint64 `json:"recovered,omitempty"`
+		Lost      *uint64 `json:"lost,omitempty"`
 	}
 )
 
@@ -60,42 +48,21 @@ type (
 type printer struct {
 	*options
 	streams *cli.Streams
-	line    []byte
+	buf     []byte
 }
 
-func (p *printer) event(e *client.Event) {
+func (p *printer) line(l line) {
 	if p.quiet {
 		return
 	}
 	now := time.Now()
 	if p.target.Format == cli.JSON {
-		data := e.Data
-		if data == nil {
-			data = []byte{} // "", not null
-		}
-		p.streams.Out.JSON(eventJSON{
-			Type: "event", Group: e.Group, Name: name(e.Group), Seq: e.Seq, Kind: e.Kind.String(),
-			Boot: int64(e.Time), Unix: now.UnixNano(), Again: e.Recovered, Lost: e.Lost, Bytes: len(e.Data), Data: data, NSID: nsid(e.NSID),
-		})
+		p.streams.Out.JSON(l.json(now))
 		return
 	}
-	p.line = p.stamp(p.line[:0], now)
-	p.line = fmt.Appendf(p.line, "group=%s seq=%d kind=%s time=%d.%06d bytes=%d",
-		cli.GroupName(e.Group), e.Seq, e.Kind, e.Time/time.Second, e.Time%time.Second/time.Microsecond, len(e.Data))
-	if e.NSID != client.OwnNSID {
-		p.line = fmt.Appendf(p.line, " nsid=%d", e.NSID)
-	}
-	if len(e.Data) > 0 {
-		p.line = fmt.Appendf(p.line, " %s", cli.Printable(e.Data))
-	}
-	if e.Lost > 0 {
-		p.line = fmt.Appendf(p.line, " lost %d", e.Lost)
-	}
-	if e.Recovered {
-		p.line = append(p.line, " recovered"...)
-	}
-	p.line = append(p.line, '\n')
-	p.streams.Out.Write(p.line)
+	p.buf = p.stamp(p.buf[:0], now)
+	p.buf = append(l.appendText(p.buf), '\n')
+	p.streams.Out.Write(p.buf)
 }
 
 func (p *printer) overrun(count uint64) {
@@ -110,69 +77,93 @@ func (p *printer) overrun(count uint64) {
 	p.complain("receive buffer overran, " + what + "; a larger --rcvbuf makes it rarer")
 }
 
-// trouble reports an error that the subscription survived.
+// trouble reports an error that the stream survived.
 func (p *printer) trouble(err error) {
-	text := p.target.Explain(err).Error()
 	if p.target.Format == cli.JSON {
-		p.streams.Out.JSON(errorJSON{"error", text, time.Now().UnixNano()})
+		p.streams.Out.JSON(errorJSON{"error", err.Error(), time.Now().UnixNano()})
 		return
 	}
-	p.complain(text)
+	p.complain(err.Error())
 }
 
 func (p *printer) complain(text string) {
-	p.line = p.stamp(p.line[:0], time.Now())
-	p.line = fmt.Appendf(p.line, "nlsub: %s\n", text)
-	p.streams.Err.Write(p.line)
+	p.buf = p.stamp(p.buf[:0], time.Now())
+	p.buf = fmt.Appendf(p.buf, "nlsub: %s\n", text)
+	p.streams.Err.Write(p.buf)
 }
 
-func (p *printer) stamp(line []byte, t time.Time) []byte {
+func (p *printer) stamp(b []byte, t time.Time) []byte {
 	if p.timestamp {
-		line = t.AppendFormat(line, "2006-01-02T15:04:05.000000Z07:00 ")
+		b = t.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00 ")
 	}
-	return line
+	return b
 }
 
 // summary writes the totals, to standard error if standard output takes no
 // more. stopped says that it was Ctrl-C that made an end.
-func (p *printer) summary(stats client.SubscriptionStats, groups []client.GroupStats, elapsed time.Duration, stopped bool) {
+func (p *printer) summary(t *totals, elapsed time.Duration, stopped bool) {
 	out := p.streams.Out
 	if p.target.Format == cli.JSON {
 		sum := summaryJSON{
-			Type: "summary", Received: stats.Received, Recovered: stats.Recovered, Lost: stats.Lost, Overruns: stats.Overruns,
+			Type: "summary", tallyJSON: t.tally.json(t.kinds), Overruns: t.overruns,
 			Time: int64(elapsed), Groups: []groupJSON{},
 		}
-		for _, g := range groups {
-			sum.Groups = append(sum.Groups, groupJSON{g.Group, name(g.Group), nsid(g.NSID), g.Received, g.Recovered, g.Lost})
+		for _, g := range t.perGroup {
+			sum.Groups = append(sum.Groups, groupJSON{g.group, g.name, nsid(g.nsid), g.tally.json(g.kinds)})
 		}
 		out.JSON(sum)
 	} else {
-		line := []byte(nil)
+		b := []byte(nil)
 		if stopped && out.Terminal() {
-			line = append(line, '\n') // the terminal has just shown ^C
+			b = append(b, '\n') // the terminal has just shown ^C
 		}
-		for _, g := range groups {
-			line = fmt.Appendf(line, "group %s: %d received, %d recovered, %d lost", cli.GroupName(g.Group), g.Received, g.Recovered, g.Lost)
-			if g.NSID != client.OwnNSID {
-				line = fmt.Appendf(line, ", nsid %d", g.NSID)
+		for _, g := range t.perGroup {
+			name := g.name
+			if name == "" {
+				name = strconv.FormatUint(uint64(g.group), 10)
 			}
-			line = append(line, '\n')
+			b = fmt.Appendf(b, "group %s: %s", name, g.tally.text(g.kinds))
+			if g.nsid != client.OwnNSID {
+				b = fmt.Appendf(b, ", nsid %d", g.nsid)
+			}
+			b = append(b, '\n')
 		}
-		line = append(line, totals(stats)...)
-		line = append(line, '\n')
-		out.Write(line)
+		out.Write(fmt.Appendf(b, "%s\n", t.text()))
 	}
 	if out.Unwritable() {
-		fmt.Fprintf(p.streams.Err, "%s\n", totals(stats))
+		fmt.Fprintf(p.streams.Err, "%s\n", t.text())
 	}
 }
 
-// name is that of a group of generic netlink.
-func name(group uint32) string {
-	if group >= wire.GroupBeacon {
-		return cli.GroupName(group)
+// text is the last line.
+func (t *totals) text() string {
+	s := t.tally.text(t.kinds) + fmt.Sprintf(", %d overrun", t.overruns)
+	if t.overruns != 1 {
+		s += "s"
 	}
-	return ""
+	return s
+}
+
+func (t *tally) text(k kinds) string {
+	s := fmt.Sprintf("%d received", t.received)
+	if k >= countsRecovered {
+		s += fmt.Sprintf(", %d recovered", t.recovered)
+	}
+	if k >= countsLost {
+		s += fmt.Sprintf(", %d lost", t.lost)
+	}
+	return s
+}
+
+func (t *tally) json(k kinds) tallyJSON {
+	j := tallyJSON{Received: t.received}
+	if k >= countsRecovered {
+		j.Recovered = &t.recovered
+	}
+	if k >= countsLost {
+		j.Lost = &t.lost
+	}
+	return j
 }
 
 // nsid is that of another namespace.
@@ -181,4 +172,19 @@ func nsid(id int32) *int32 {
 		return nil
 	}
 	return &id
+}
+
+func appendNSID(b []byte, id int32) []byte {
+	if id == client.OwnNSID {
+		return b
+	}
+	return fmt.Appendf(b, " nsid=%d", id)
+}
+
+// notNull makes that no bytes are "" in JSON, and not null.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
