@@ -15,7 +15,7 @@ import (
 
 // ours are the parts of the cache that nlvm makes. The cache is shared with
 // the project's other tools, which clean up after themselves.
-var ours = []string{"states", "stamps", "built", "modules", "module-build.log", "accel", "kernels", "busybox-amd64", "apt"}
+var ours = []string{"states", "stamps", "built", "modules", "module-build.log", "accel", "kernels", "busybox-amd64", "images", "apt"}
 
 func newClean() *cobra.Command {
 	var all bool
@@ -54,6 +54,6 @@ func newClean() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove downloaded kernels and everything built, too")
+	cmd.Flags().BoolVar(&all, "all", false, "remove downloaded kernels and images and everything built, too")
 	return cmd
 }

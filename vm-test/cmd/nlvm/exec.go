@@ -5,14 +5,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nlpeer/vm-test/internal/gotest"
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/tarball"
 )
 
@@ -23,6 +27,43 @@ const outDir = "/run/nlvm"
 // print where it hangs before the machine is ended.
 const testSlack = 15 * time.Second
 
+// packageFlagsFile is where a package says what its tests need.
+const packageFlagsFile = "nlvm.flags"
+
+// packageFlags reads the flags of the package in the current folder. A wrong
+// one is refused here, where it can be said where it stands.
+func packageFlags() ([]string, error) {
+	text, err := os.ReadFile(packageFlagsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var flags []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		words, err := splitWords(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", packageFlagsFile, err)
+		}
+		flags = append(flags, words...)
+	}
+	var f machineFlags
+	set := pflag.NewFlagSet(packageFlagsFile, pflag.ContinueOnError)
+	set.Usage = func() {}
+	f.register(set)
+	if err := set.Parse(flags); err != nil {
+		return nil, fmt.Errorf("%s: %w", packageFlagsFile, err)
+	}
+	if set.NArg() > 0 {
+		return nil, fmt.Errorf("%s: %q is no flag", packageFlagsFile, set.Arg(0))
+	}
+	return flags, nil
+}
+
 func newExec() *cobra.Command {
 	var g guestRun
 	cmd := &cobra.Command{
@@ -32,8 +73,12 @@ func newExec() *cobra.Command {
 package's folder testdata into the guest, runs the test there in its working
 directory, and brings coverage and other profiles back to where go test
 expects them. The time limit follows from the test's own unless --timeout is
-given. go test does not show how it calls exec; flags can also be given in
-the environment variable NLVM_FLAGS.`,
+given.
+
+A package whose tests need a certain machine says so in a file nlvm.flags in
+its folder: flags of exec, such as --image tools, on lines of which those that
+begin with # are comments. Flags in the environment variable NLVM_FLAGS come
+after them and those on the command line last; of two, the later counts.`,
 		Example: `  go test -exec 'nlvm exec' ./vm-test/suites/...
   CGO_ENABLED=0 go test -exec 'nlvm exec --no-module' -coverprofile c.out ./pkg/wire
   NLVM_FLAGS='--kernel 6.12 --smp 2' go test -exec 'nlvm exec' ./vm-test/suites/...`,
@@ -44,7 +89,7 @@ the environment variable NLVM_FLAGS.`,
 			return g.doTest(args[0], args[1:], cmd.Flags().Changed("timeout"))
 		},
 	}
-	g.register(cmd.Flags())
+	g.registerOn(cmd)
 	return cmd
 }
 
@@ -54,8 +99,14 @@ func (g *guestRun) doTest(binary string, args []string, timeoutGiven bool) error
 	} else if !st.Mode().IsRegular() {
 		return fmt.Errorf("test binary: %s is not a file", binary)
 	}
-	if err := checkStatic(binary); err != nil {
+	image, err := kernel.FindImage(g.image)
+	if err != nil {
 		return err
+	}
+	if len(image.Packages) == 0 {
+		if err := checkStatic(binary); err != nil {
+			return err
+		}
 	}
 	dir, err := os.Getwd()
 	if err != nil {

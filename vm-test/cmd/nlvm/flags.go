@@ -12,14 +12,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/tarball"
 )
 
 // machineFlags are what run, exec, shell and test have in common.
 type machineFlags struct {
 	kernel     string
+	image      string
 	smp        int
 	mem        int
 	icount     bool
@@ -43,6 +46,7 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.SetInterspersed(false)
 	set.SortFlags = false
 	set.StringVar(&f.kernel, "kernel", os.Getenv("NLVM_KERNEL"), "kernel `NAME`, see nlvm kernels (default: that of this machine's Debian release)")
+	set.StringVar(&f.image, "image", kernel.Images[0].Name, "what is in the guest: `NAME` busybox (a shell and its tools), or tools\n(that, and iproute2, libnl-utils, strace, Python, ynl with our specifications)")
 	set.IntVar(&f.smp, "smp", 1, "processors of the guest")
 	set.IntVar(&f.mem, "mem", 512, "memory of the guest in `MiB`")
 	set.BoolVar(&f.icount, "icount", false, "let the guest's clock count instructions (1 is 1 ns): slow, but figures repeat")
@@ -56,6 +60,23 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.moduleArgs, "module-args", "", "`PARAMETERS` for nlpeer, such as \"interval_ms=10 groups=3\"")
 	set.StringArrayVar(&f.env, "env", nil, "set an environment variable `NAME[=VALUE]` for the command; without VALUE, to ours (repeatable)")
 	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "time limit of the command, 0 for none; the boot has its own")
+}
+
+// registerOn registers the flags on a command, with completion.
+func (f *machineFlags) registerOn(cmd *cobra.Command) {
+	f.register(cmd.Flags())
+	var kernels []string
+	for _, k := range kernel.Table {
+		kernels = append(kernels, k.Name)
+	}
+	for name, values := range map[string][]string{
+		"kernel": kernels,
+		"image":  kernel.ImageNames(),
+		"accel":  {"auto", "tcg", "kvm"},
+	} {
+		// It fails only for a flag that is not there.
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 }
 
 func (f *machineFlags) check() error {
@@ -73,7 +94,8 @@ func (f *machineFlags) check() error {
 	case f.timeout < 0:
 		return fmt.Errorf("--timeout %v: give a positive time, or 0 for none", f.timeout)
 	}
-	return nil
+	_, err := kernel.FindImage(f.image)
+	return err
 }
 
 // guestDir is the guest's working directory.

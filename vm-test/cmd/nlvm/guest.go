@@ -56,6 +56,10 @@ func (g *guestRun) do() error {
 	if err != nil {
 		return err
 	}
+	image, err := kernel.FindImage(g.image)
+	if err != nil {
+		return err
+	}
 	items, err := g.items()
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func (g *guestRun) do() error {
 		case <-running:
 		}
 	}()
-	status, err := g.execute(ctx, k, source, append(g.files, items...), signals, func() {
+	status, err := g.execute(ctx, k, image, source, append(g.files, items...), signals, func() {
 		close(running)
 		<-watched
 	})
@@ -100,7 +104,7 @@ func (g *guestRun) do() error {
 	return nil
 }
 
-func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, source string, items []tarball.Item, signals <-chan os.Signal, running func()) (int, error) {
+func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Image, source string, items []tarball.Item, signals <-chan os.Signal, running func()) (int, error) {
 	c, err := cache.Open()
 	if err != nil {
 		return 0, err
@@ -116,7 +120,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, source string, 
 	if err != nil {
 		return 0, err
 	}
-	guest, err := artifacts.Prepare(ctx, c, source, u, artifacts.Want{Module: !g.noModule, Commands: !g.noCommands}, progress)
+	guest, err := artifacts.Prepare(ctx, c, source, u, artifacts.Want{Image: image, Module: !g.noModule, Commands: !g.noCommands}, progress)
 	if err != nil {
 		return 0, err
 	}

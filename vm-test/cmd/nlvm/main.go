@@ -53,10 +53,11 @@ func newRoot() *cobra.Command {
 		Short: "Run commands and Go tests in a virtual machine with the nlpeer module",
 		Long: `nlvm runs a command in a virtual machine and exits with the command's status.
 
-The machine has a real Debian kernel, busybox's shell and tools, the module
-nlpeer (loaded, unless told otherwise) and our commands. Nothing of it touches
-this machine's kernel, and no privilege is needed. Kernels are downloaded from
-Debian's archive when they are needed first, and kept in the cache
+The machine has a real Debian kernel, busybox's shell and tools (with --image
+tools more than these), the module nlpeer (loaded, unless told otherwise) and
+our commands. Nothing of it touches this machine's kernel, and no privilege is
+needed. Kernels and images are downloaded from Debian's archive when they are
+needed first, and kept in the cache
 ${XDG_CACHE_HOME:-~/.cache}/nlpeer, as are the states of booted machines, so
 that the next run begins within a second.
 
@@ -76,6 +77,7 @@ Environment:
   NLVM_MIRROR     Debian mirror, in place of http://deb.debian.org
   NLPEER_SRC      nlpeer's source tree, if nlvm is called outside of it`,
 		Example: `  nlvm run -- nlecho -c 5 hello
+  nlvm run --image tools -- genl ctrl get name nlpeer
   nlvm test ./vm-test/suites/...
   nlvm shell`,
 		Version:       nlpeer.Version(),
@@ -87,11 +89,18 @@ Environment:
 }
 
 // withEnvironment puts the flags of NLVM_FLAGS between the subcommand and its
-// own flags, so that those given win.
+// own flags, so that those given win; before them, those of a tested package.
 func withEnvironment(args []string) ([]string, error) {
 	more, err := splitWords(os.Getenv("NLVM_FLAGS"))
 	if err != nil {
 		return nil, fmt.Errorf("NLVM_FLAGS: %w", err)
+	}
+	if len(args) > 0 && args[0] == "exec" {
+		ofPackage, err := packageFlags()
+		if err != nil {
+			return nil, err
+		}
+		more = slices.Concat(ofPackage, more)
 	}
 	if len(more) == 0 || len(args) == 0 || !slices.Contains([]string{"run", "exec", "shell", "test"}, args[0]) {
 		return args, nil

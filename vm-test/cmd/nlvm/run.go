@@ -29,6 +29,7 @@ command fail, with status 123.`,
 		Example: `  nlvm run -- nlecho -c 5 hello
   nlvm run --put ./myprogram --put data/ -- ./myprogram data/input
   nlvm run --module-args "interval_ms=10" -- nlsub -c 3
+  nlvm run --image tools -- ynl --family nlpeer --do stats-get
   nlvm run --no-module -- sh -c 'insmod $NLVM_MODULE && dmesg | tail'
   tar c src | nlvm run --no-module -- tar tv`,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -39,6 +40,6 @@ command fail, with status 123.`,
 			return g.do()
 		},
 	}
-	g.register(cmd.Flags())
+	g.registerOn(cmd)
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/wire"
 )
 
@@ -22,13 +23,18 @@ func newShell() *cobra.Command {
 		Long: `Shell gives you a terminal in a fresh machine: nlpeer loaded, our commands on
 the PATH, busybox's tools. Leave with exit or Ctrl-D; all is gone then.`,
 		Example: `  nlvm shell
+  nlvm shell --image tools
   nlvm shell --kernel 6.12 --put ./myprogram --no-module`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("timeout") {
 				g.timeout = 0
 			}
-			g.argv = []string{"sh", "-l"}
+			image, err := kernel.FindImage(g.image)
+			if err != nil {
+				return err
+			}
+			g.argv = []string{image.Shell, "-l"}
 			g.env = []string{`PS1=nlvm:\w# `}
 			size, err := terminalSize()
 			if err != nil {
@@ -39,7 +45,7 @@ the PATH, busybox's tools. Leave with exit or Ctrl-D; all is gone then.`,
 			return g.interact(size)
 		},
 	}
-	g.register(cmd.Flags())
+	g.registerOn(cmd)
 	return cmd
 }
 

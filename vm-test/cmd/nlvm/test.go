@@ -43,7 +43,7 @@ once as machines may run. Flags after -- are go test's.`,
 			return goTest(changedFlags(cmd.Flags()), packages, more)
 		},
 	}
-	f.register(cmd.Flags())
+	f.registerOn(cmd)
 	cmd.Flags().SetInterspersed(true)
 	return cmd
 }

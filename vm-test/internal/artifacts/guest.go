@@ -26,6 +26,7 @@ type Guest struct {
 	Kernel kernel.Unpacked
 	Initrd string
 	Tools  []string // our commands
+	YNL    string   // folder of the kernel's tool for specifications, "" without
 	Module string   // "" if there is none
 }
 
@@ -34,6 +35,9 @@ func (g Guest) Payload() []tarball.Item {
 	var items []tarball.Item
 	for _, t := range g.Tools {
 		items = append(items, tarball.Item{Source: t, Name: "usr/bin/" + filepath.Base(t)})
+	}
+	if g.YNL != "" {
+		items = append(items, ynlItems(g.YNL)...)
 	}
 	if g.Module != "" {
 		items = append(items, tarball.Item{Source: g.Module, Name: GuestModule[1:]})
@@ -56,11 +60,13 @@ type built struct {
 	Fingerprint string
 	Initrd      string
 	Tools       []string
+	YNL         string
 	Module      string
 }
 
 // Want says what a guest cannot do without.
 type Want struct {
+	Image    kernel.Image
 	Module   bool // otherwise it does not matter whether the module builds
 	Commands bool // otherwise they are left out
 }
@@ -68,7 +74,7 @@ type Want struct {
 // Prepare makes the guest's parts from the source tree and the kernel, as far
 // as they are not up to date.
 func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpacked, want Want, p *kernel.Progress) (Guest, error) {
-	sum := sha256.Sum256(fmt.Appendln(nil, source, k.Version, k.Package, k.Arch, want.Commands))
+	sum := sha256.Sum256(fmt.Appendln(nil, source, k.Version, k.Package, k.Arch, want.Commands, want.Image))
 	stamp := c.Path("stamps", hex.EncodeToString(sum[:16])+".json")
 	fp, err := fingerprint(source, inputs)
 	if err != nil {
@@ -96,13 +102,22 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 	if err != nil {
 		return Guest{}, err
 	}
+	userland, err := want.Image.Get(ctx, c, k.Arch, p)
+	if err != nil {
+		return Guest{}, err
+	}
 	agent, tools, err := buildPrograms(ctx, c, source, k.Arch, want.Commands, p)
 	if err != nil {
 		return Guest{}, err
 	}
 	g.Tools = tools
-	if g.Initrd, err = buildInitrd(c, k, agent, busybox); err != nil {
+	if g.Initrd, err = buildInitrd(c, k, agent, busybox, userland); err != nil {
 		return Guest{}, err
+	}
+	if want.Image.YNL {
+		if g.YNL, err = buildYNL(ctx, c, source, userland, p); err != nil {
+			return Guest{}, err
+		}
 	}
 	module, err := BuildModule(ctx, c, k, source, moduleInputs, p)
 	switch {
@@ -119,7 +134,7 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 			fmt.Fprintf(p.W, "nlvm: %v\nnlvm: going on without it, because of --no-module\n", err)
 		}
 	}
-	return g, remember(stamp, built{Fingerprint: fp, Initrd: g.Initrd, Tools: g.Tools, Module: g.Module})
+	return g, remember(stamp, built{Fingerprint: fp, Initrd: g.Initrd, Tools: g.Tools, YNL: g.YNL, Module: g.Module})
 }
 
 // reuse returns the last build if it is still what the sources say.
@@ -132,10 +147,12 @@ func reuse(stamp, fp string, k kernel.Unpacked) (Guest, bool) {
 	if json.Unmarshal(b, &last) != nil || last.Fingerprint != fp {
 		return Guest{}, false
 	}
-	g := Guest{Kernel: k, Initrd: last.Initrd, Tools: last.Tools, Module: last.Module}
+	g := Guest{Kernel: k, Initrd: last.Initrd, Tools: last.Tools, YNL: last.YNL, Module: last.Module}
 	files := append([]string{g.Initrd}, g.Tools...)
-	if g.Module != "" {
-		files = append(files, g.Module)
+	for _, f := range []string{g.YNL, g.Module} {
+		if f != "" {
+			files = append(files, f)
+		}
 	}
 	now := time.Now()
 	for _, f := range files {

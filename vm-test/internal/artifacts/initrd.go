@@ -5,23 +5,30 @@ package artifacts
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cavaliergopher/cpio"
 
 	"nlpeer/vm-test/internal/cache"
 	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/kmod"
+	"nlpeer/vm-test/internal/tarball"
 )
 
 // drivers make the virtio-serial port appear. Debian has them as modules.
 var drivers = []string{"virtio_pci", "virtio_console"}
 
+// merged are the folders that are links to those of the same name in /usr.
+var merged = []string{"bin", "sbin", "lib", "lib64"}
+
 // buildInitrd packs the guest's first file system: the agent as /init, busybox,
-// and the drivers with the order to load them in. It is not compressed: what
-// the emulated processor saves in copying it would pay in unpacking.
-func buildInitrd(c *cache.Cache, k kernel.Unpacked, agent, busybox string) (string, error) {
+// the drivers with the order to load them in, and what the image has besides.
+// It is not compressed: what the emulated processor saves in copying it would
+// pay in unpacking.
+func buildInitrd(c *cache.Cache, k kernel.Unpacked, agent, busybox string, u kernel.Userland) (string, error) {
 	tree, err := kmod.OpenTree(k.Modules())
 	if err != nil {
 		return "", err
@@ -48,8 +55,15 @@ func buildInitrd(c *cache.Cache, k kernel.Unpacked, agent, busybox string) (stri
 		}
 		add(name, mode, content)
 	}
-	for _, dir := range []string{"bin", "sbin", "usr", "usr/bin", "usr/sbin", "modules"} {
+	for _, dir := range []string{"usr", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "modules"} {
 		add(dir, cpio.TypeDir|0o755, nil)
+	}
+	// As on an installed Debian, where packages still have files in either.
+	for _, dir := range merged {
+		add(dir, cpio.TypeSymlink|0o777, []byte("usr/"+dir))
+	}
+	if err == nil {
+		err = addTree(add, u.Root)
 	}
 	addFile("init", cpio.TypeReg|0o755, agent)
 	addFile("bin/busybox", cpio.TypeReg|0o755, busybox)
@@ -75,4 +89,44 @@ func buildInitrd(c *cache.Cache, k kernel.Unpacked, agent, busybox string) (stri
 		return "", err
 	}
 	return keep(c, file)
+}
+
+// addTree adds what is below root, "" for nothing. Owners, times and hard links
+// are not kept.
+func addTree(add func(name string, mode cpio.FileMode, content []byte), root string) error {
+	if root == "" {
+		return nil
+	}
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, p)
+		if err != nil || name == "." || slices.Contains(merged, name) {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := cpio.FileMode(info.Mode().Perm())
+		var content []byte
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			mode |= cpio.TypeDir
+		case fs.ModeSymlink:
+			var to string
+			to, err = os.Readlink(p)
+			mode, content = mode|cpio.TypeSymlink, []byte(to)
+		case 0:
+			mode |= cpio.TypeReg
+			content, err = os.ReadFile(p)
+		default:
+			err = fmt.Errorf("%s: %w", p, tarball.ErrKind)
+		}
+		if err == nil {
+			add(name, mode, content)
+		}
+		return err
+	})
 }

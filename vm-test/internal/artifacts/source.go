@@ -77,6 +77,7 @@ func isSource(dir string) bool {
 var inputs = []string{
 	"go.mod", "go.sum", "nlpeer.go", "VERSION", "cmd", "pkg", "kmod", "include", "Kbuild",
 	"vm-test/agent", "vm-test/internal/wire", "vm-test/internal/tarball",
+	"spec", "tools/ynl",
 }
 
 // moduleInputs is what the kernel module is built from.
@@ -152,7 +153,7 @@ func walk(dir string, names []string, visit func(rel string, info fs.FileInfo) e
 // isOutput recognises what kbuild and compilers write next to sources.
 func isOutput(name string) bool {
 	switch filepath.Ext(name) {
-	case ".o", ".ko", ".mod", ".cmd", ".order", ".symvers":
+	case ".o", ".ko", ".mod", ".cmd", ".order", ".symvers", ".pyc":
 		return true
 	}
 	return strings.HasSuffix(name, ".mod.c") || strings.HasSuffix(name, "~")

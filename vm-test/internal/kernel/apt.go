@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -141,81 +140,36 @@ func complaint(out string, err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// pkg is one package in the version that would be installed.
-type pkg struct {
-	Name, Version string
-	Depends       []string
+// withLists calls try when there are package lists. Those that are a few days
+// old may name a version that the archive has replaced since, so a failure is
+// tried once more with fresh ones.
+func (a *apt) withLists(ctx context.Context, try func() error) error {
+	fresh, err := a.update(ctx, false)
+	if err != nil {
+		return err
+	}
+	err = try()
+	if err == nil || fresh || ctx.Err() != nil {
+		return err
+	}
+	if _, uerr := a.update(ctx, true); uerr != nil {
+		return err
+	}
+	return try()
 }
 
-// show looks a package up in the lists.
-func (a *apt) show(ctx context.Context, name string) (pkg, error) {
-	cmd := a.command(ctx, "apt-cache", "show", "--no-all-versions", name)
+// closure returns the packages that the roots need, roots first.
+func (a *apt) closure(ctx context.Context, want func(name string) bool, roots ...string) ([]pkg, error) {
+	cmd := a.command(ctx, "apt-cache", "dumpavail")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return pkg{}, fmt.Errorf("package %s: %s", name, complaint(stderr.String(), err))
+		return nil, fmt.Errorf("package lists for %s: %s", a.suite, complaint(stderr.String(), err))
 	}
-	p := parsePackage(string(out))
-	if p.Name == "" || p.Version == "" {
-		return pkg{}, fmt.Errorf("package %s: not in Debian's lists for %s", name, a.suite)
-	}
-	return p, nil
-}
-
-// dependency matches the name at the start of each alternative of a Depends field.
-var dependency = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+`)
-
-// parsePackage reads the first paragraph of apt-cache show.
-func parsePackage(text string) pkg {
-	var p pkg
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		if line == "" {
-			break
-		}
-		key, value, _ := strings.Cut(line, ": ")
-		switch key {
-		case "Package":
-			p.Name = value
-		case "Version":
-			p.Version = value
-		case "Depends":
-			for d := range strings.SplitSeq(value, ",") {
-				if name := dependency.FindString(strings.TrimSpace(d)); name != "" {
-					p.Depends = append(p.Depends, name)
-				}
-			}
-		}
-	}
-	return p
-}
-
-// ours are the packages that make up a kernel and its build tools. The rest of
-// their dependencies is for installing: compilers, initramfs tools, firmware.
-var ours = regexp.MustCompile(`^linux-(image|binary|modules|headers|kbuild)-`)
-
-// closure returns the packages that the roots need, themselves excluded if
-// they are empty meta packages.
-func (a *apt) closure(ctx context.Context, roots ...string) ([]pkg, error) {
-	var found []pkg
-	seen := make(map[string]bool)
-	for queue := roots; len(queue) > 0; queue = queue[1:] {
-		name := queue[0]
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		p, err := a.show(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, p)
-		for _, d := range p.Depends {
-			if ours.MatchString(d) {
-				queue = append(queue, d)
-			}
-		}
+	found, err := readIndex(bytes.NewReader(out)).closure(want, roots...)
+	if err != nil {
+		return nil, fmt.Errorf("Debian's package lists for %s: %w", a.suite, err)
 	}
 	return found, nil
 }

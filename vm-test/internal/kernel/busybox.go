@@ -43,21 +43,21 @@ func Busybox(ctx context.Context, c *cache.Cache, arch string, p *Progress) (str
 	if err != nil {
 		return "", err
 	}
-	if _, err := a.update(ctx, false); err != nil {
-		return "", err
-	}
-	packages, err := a.closure(ctx, "busybox-static")
+	err = a.withLists(ctx, func() error {
+		packages, err := a.closure(ctx, nothing, "busybox-static")
+		if err != nil {
+			return err
+		}
+		temp, err := unpackAll(ctx, c, a, "busybox", packages)
+		if err != nil {
+			return err
+		}
+		if err := seal(temp, packages[0]); err != nil {
+			return err
+		}
+		return cache.Commit(temp, final)
+	})
 	if err != nil {
-		return "", err
-	}
-	temp, err := unpackAll(ctx, c, a, "busybox", packages)
-	if err != nil {
-		return "", err
-	}
-	if err := seal(temp, packages[0]); err != nil {
-		return "", err
-	}
-	if err := cache.Commit(temp, final); err != nil {
 		return "", err
 	}
 	f, ok := find()
@@ -66,3 +66,6 @@ func Busybox(ctx context.Context, c *cache.Cache, arch string, p *Progress) (str
 	}
 	return f, nil
 }
+
+// nothing is wanted besides the package itself.
+func nothing(string) bool { return false }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"nlpeer/vm-test/internal/cache"
@@ -61,30 +62,26 @@ func Get(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpacked, 
 	return download(ctx, c, k, p)
 }
 
-// download resolves, downloads and unpacks. Lists that are a few days old may
-// name a version that the archive has replaced since, so a failure is tried
-// once more with fresh ones.
+// download resolves, downloads and unpacks.
 func download(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpacked, error) {
 	a, err := openApt(c, k.Suite, k.Arch, p)
 	if err != nil {
 		return Unpacked{}, err
 	}
-	fresh, err := a.update(ctx, false)
-	if err != nil {
-		return Unpacked{}, err
-	}
-	u, err := tryDownload(ctx, c, a, k)
-	if err == nil || fresh || ctx.Err() != nil {
-		return u, err
-	}
-	if _, uerr := a.update(ctx, true); uerr != nil {
-		return Unpacked{}, err
-	}
-	return tryDownload(ctx, c, a, k)
+	var u Unpacked
+	err = a.withLists(ctx, func() (err error) {
+		u, err = tryDownload(ctx, c, a, k)
+		return err
+	})
+	return u, err
 }
 
+// ours are the packages that make up a kernel and its build tools. The rest of
+// their dependencies is for installing: compilers, initramfs tools, firmware.
+var ours = regexp.MustCompile(`^linux-(image|binary|modules|headers|kbuild)-`)
+
 func tryDownload(ctx context.Context, c *cache.Cache, a *apt, k Kernel) (Unpacked, error) {
-	packages, err := a.closure(ctx, k.Image, k.Headers)
+	packages, err := a.closure(ctx, ours.MatchString, k.Image, k.Headers)
 	if err != nil {
 		return Unpacked{}, err
 	}
