@@ -99,8 +99,12 @@ func escape(text string) string {
 	return b.String()
 }
 
-// renderDoc returns docs/protocol.md.
-func renderDoc(genl, raw *spec) []byte {
+// withoutLicense matches the first line of a Markdown file of ours.
+var withoutLicense = regexp.MustCompile(`^<!-- SPDX-License-Identifier: .* -->\n`)
+
+// renderDoc returns docs/protocol.md. text is Markdown that stands in it as it
+// is, between the protocols and the tables.
+func renderDoc(genl, raw *spec, text string) []byte {
 	consts := mention(genl, raw, func(d *definition) string { return code(d.Name) })
 	w := &docWriter{text: func(text string) string { return consts(escape(text)) }}
 
@@ -111,6 +115,9 @@ func renderDoc(genl, raw *spec) []byte {
 	w.family(genl)
 	w.family(raw)
 	w.errors(genl)
+	if text != "" {
+		w.printf("%s\n\n", strings.TrimSpace(withoutLicense.ReplaceAllString(text, "")))
+	}
 	w.sets(genl, raw)
 	w.enums(genl, raw)
 	w.consts(genl, raw)
@@ -121,7 +128,7 @@ func renderDoc(genl, raw *spec) []byte {
 func (w *docWriter) overview(genl, raw *spec) {
 	w.para(fmt.Sprintf("%s speaks two netlink protocols. The generic netlink family %s has named operations and attributes, "+
 		"and is where settings and statistics are. The raw protocol %s carries bytes behind nothing but netlink's own header. "+
-		"Events are the same on both.", genl.Name, genl.Name, raw.title()))
+		"Objects and events are the same on both. Two more ways lead to some of it: [rtnetlink](#rtnetlink) and [the connector](#the-connector).", genl.Name, genl.Name, raw.title()))
 
 	w.table("", "Generic netlink", "Raw netlink")
 	w.row("Protocol", fmt.Sprintf("`NETLINK_GENERIC`, family %s, version %d", code(genl.Name), familyVersion),

@@ -20,6 +20,7 @@ import (
 const (
 	genlFile = "nlpeer.yaml"
 	rawFile  = "netlink_test.yaml"
+	textFile = "semantics.md" // what the language of the two has no words for
 
 	goFile     = "pkg/wire/spec_gen.go"
 	docFile    = "docs/protocol.md"
@@ -62,6 +63,10 @@ func generate(specDir string) (map[string][]byte, error) {
 	if err := errors.Join(genlErr, rawErr); err != nil {
 		return nil, err
 	}
+	text, err := os.ReadFile(filepath.Join(specDir, textFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	if err := check(genl, raw); err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func generate(specDir string) (map[string][]byte, error) {
 	}
 	return map[string][]byte{
 		goFile:     code,
-		docFile:    renderDoc(genl, raw),
+		docFile:    renderDoc(genl, raw, string(text)),
 		headerFile: renderHeader(raw),
 		policyFile: renderPolicies(genl, raw),
 	}, nil
