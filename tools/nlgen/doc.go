@@ -128,7 +128,7 @@ func renderDoc(genl, raw *spec, text string) []byte {
 func (w *docWriter) overview(genl, raw *spec) {
 	w.para(fmt.Sprintf("%s speaks two netlink protocols. The generic netlink family %s has named operations and attributes, "+
 		"and is where settings and statistics are. The raw protocol %s carries bytes behind nothing but netlink's own header. "+
-		"Objects and events are the same on both. Two more ways lead to some of it: [rtnetlink](#rtnetlink) and [the connector](#the-connector).", genl.Name, genl.Name, raw.title()))
+		"Objects and events are the same on both. Two more ways lead to some of it: a family of rtnetlink, and the connector; both have a section below.", genl.Name, genl.Name, raw.title()))
 
 	w.table("", "Generic netlink", "Raw netlink")
 	w.row("Protocol", fmt.Sprintf("`NETLINK_GENERIC`, family %s, version %d", code(genl.Name), familyVersion),
