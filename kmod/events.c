@@ -117,9 +117,11 @@ static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
 		return;
 
 	mutex_lock(&nn->events);
-	ev->time = ktime_get_boottime_ns();
-	ev->seq = atomic64_inc_return(&nn->seq[event_slot(ev->group)]);
-	nlpeer_count_event(nn, carrier, event_send(nn, ev, cause));
+	if (!nn->ended || ev->kind == NLPEER_KIND_END) {
+		ev->time = ktime_get_boottime_ns();
+		ev->seq = atomic64_inc_return(&nn->seq[event_slot(ev->group)]);
+		nlpeer_count_event(nn, carrier, event_send(nn, ev, cause));
+	}
 	mutex_unlock(&nn->events);
 }
 
@@ -180,7 +182,7 @@ void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 
 /**
  * nlpeer_event_end - tell all groups that there will be no more
- * @nn: the namespace, which sends nothing else any more
+ * @nn: the namespace; what happens to objects is no event any more
  *
  * The raw groups have no listeners then: their sockets hold both the module and
  * the namespace.
@@ -190,6 +192,10 @@ void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 void nlpeer_event_end(struct nlpeer_net *nn)
 {
 	struct nlpeer_event ev = { .kind = NLPEER_KIND_END };
+
+	mutex_lock(&nn->events);
+	nn->ended = true;
+	mutex_unlock(&nn->events);
 
 	for (ev.group = NLPEER_GROUP_BEACON;
 	     ev.group <= NLPEER_GROUP_CONNECTOR; ev.group++)

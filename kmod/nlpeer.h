@@ -221,6 +221,7 @@ struct nlpeer_history {
  * @raw: kernel socket of the raw protocol
  * @stats: counters of the carriers, see stats.c
  * @events: one event at a time gets its number and is sent
+ * @ended: nothing but the last events is sent any more; under @events
  * @seq: number of the last event in each group; written under @events
  * @history: the last events
  * @objects: the objects
@@ -231,6 +232,7 @@ struct nlpeer_net {
 	struct sock *raw;
 	struct nlpeer_pcpu_stats __percpu *stats;
 	struct mutex events;	/* order of numbers, history and sending */
+	bool ended;
 	atomic64_t seq[NLPEER_GROUPS];
 	struct nlpeer_history history;
 	struct nlpeer_objects objects;
