@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/cmd/internal/ftrace"
 	"nlpeer/pkg/client"
 )
 
@@ -33,6 +34,7 @@ type options struct {
 	dial    func(context.Context, client.Config) (peer, error)
 	family  func(netns int) (familyJSON, error)
 	sysfs   fs.FS // the module's folder there
+	tracer  func(ftrace.Config) (tracer, error)
 }
 
 // Command returns the command.
@@ -42,6 +44,7 @@ func Command(s *cli.Streams) *cobra.Command {
 		dial:    func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
 		family:  family,
 		sysfs:   os.DirFS("/sys/module/nlpeer"),
+		tracer:  func(cfg ftrace.Config) (tracer, error) { return ftrace.Open(cfg) },
 	})
 }
 
@@ -55,17 +58,17 @@ func command(o *options) *cobra.Command {
   sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon", args[0])
+				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, trace", args[0])
 			}
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is missing: info, stats or beacon")
+			return cli.Usagef("a command is missing: info, stats, beacon or trace")
 		},
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.trace())
 	return cmd
 }
 
@@ -91,6 +94,7 @@ generic netlink. Each network namespace has a beacon and statistics of its own.
 EXIT STATUS
   0   all went well
   2   wrong usage, no privilege, or the kernel could not be asked at all
+"nlctl trace" ends as the command does that it runs.
 
 JSON
 With -o json the answer is one object on one line, whose type is the command's
