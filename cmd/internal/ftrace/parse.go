@@ -4,6 +4,7 @@ package ftrace
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"regexp"
 	"slices"
@@ -39,6 +40,7 @@ var (
 // understood.
 func Parse(r io.Reader) (trees []*Tree, strange int, err error) {
 	stacks := map[place]*stack{}
+	var inOrder []*stack // of their first records
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		text := lines.Text()
@@ -51,6 +53,7 @@ func Parse(r io.Reader) (trees []*Tree, strange int, err error) {
 			if s == nil {
 				s = &stack{task: strings.TrimLeft(m[4], " "), place: where}
 				stacks[where] = s
+				inOrder = append(inOrder, s)
 			}
 			now := time.Duration(number(m[1]))*time.Second + time.Duration(number(m[2]))*time.Microsecond
 			took := time.Duration(number(m[7]))*time.Microsecond + time.Duration(number(m[8]))
@@ -65,20 +68,12 @@ func Parse(r io.Reader) (trees []*Tree, strange int, err error) {
 	if err := lines.Err(); err != nil {
 		return nil, 0, err
 	}
-	for _, s := range stacks {
+	for _, s := range inOrder {
 		for _, c := range s.top.Calls {
 			trees = append(trees, &Tree{s.task, s.pid, s.context, c})
 		}
 	}
-	slices.SortFunc(trees, func(a, b *Tree) int {
-		// Equal times are ordered by what is never equal.
-		for _, d := range []int64{int64(a.Root.Start - b.Root.Start), int64(a.PID - b.PID), int64(b.Context - a.Context)} {
-			if d != 0 {
-				return int(min(max(d, -1), 1))
-			}
-		}
-		return 0
-	})
+	slices.SortStableFunc(trees, func(a, b *Tree) int { return cmp.Compare(a.Root.Start, b.Root.Start) })
 	return trees, strange, nil
 }
 

@@ -46,19 +46,19 @@ func find() (dir string, done func() error, err error) {
 // process follows.
 const prefix = "nlctl-"
 
-// instance makes a tracing instance of our own. A kernel that has no graph
-// tracer for such lets it be a sign that we want the only one that there is.
+// instance makes a tracing instance of our own. On a kernel that has no graph
+// tracer for such, it is the sign that we want the one that all share.
 func instance(root string) (dir string, err error) {
 	dir = filepath.Join(root, "instances", prefix+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(dir, 0o750); err != nil {
-		return "", err
-	}
-	return dir, nil
+	return dir, os.Mkdir(dir, 0o750)
 }
 
 // graphs says that a folder has the tracer.
 func graphs(dir string) (bool, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "available_tracers"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // a kernel without any
+	}
 	return slices.Contains(strings.Fields(string(b)), tracerName), err
 }
 
