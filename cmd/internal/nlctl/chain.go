@@ -24,19 +24,15 @@ var chain = []struct {
 	{"cn_*", false},        // the connector
 	{"rtnl_*", false},      // links, and the locks
 	{"rtmsg_*", false},     // what tells others of a change
-	{"inet_rtm_*", false},  // addresses and routes
-	{"inet6_rtm_*", false}, //
+	{"inet*_rtm_*", false}, // addresses and routes
 	{"fib_*", false},       // routes
 	{"nlmsg*", false},
-	{"__nla_parse", false},
-	{"__nla_validate", false},
 	{"do_one_broadcast*", false},
 	{"__alloc_skb", false}, // buffers, and how a socket gets them
 	{"skb_clone", false},
 	{"skb_queue_tail", false},
 	{"sock_def_readable", false},
-	{"skb_recv_datagram", false},
-	{"__skb_recv_datagram", false},
+	{"*skb_recv_datagram", false},
 	{"consume_skb", false},
 	{"kfree_skb*", false},
 

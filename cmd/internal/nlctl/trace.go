@@ -91,14 +91,14 @@ func (t *traceOptions) run(ctx context.Context, args []string) (err error) {
 	defer done()
 	out := t.streams.Out
 	if t.to != "" {
-		f, err := os.Create(t.to)
-		if err != nil {
-			return err
+		f, ferr := os.Create(t.to)
+		if ferr != nil {
+			return ferr
 		}
 		out = cli.NewStreams(nil, f, nil).Out
 		defer func() {
-			if cerr := errors.Join(out.Err(), f.Close()); cerr != nil {
-				err = fmt.Errorf("writing %s: %w", t.to, cerr)
+			if werr := errors.Join(out.Err(), f.Close()); werr != nil {
+				err = errors.Join(err, fmt.Errorf("writing the trace: %w", werr))
 			}
 		}()
 	}
