@@ -35,6 +35,7 @@ type Config struct {
 type Tracer struct {
 	root     string // of tracing
 	settings settings
+	common   settings // those that no instance has of its own
 	started  bool
 	done     []func() error // what comes after the settings are restored, the last first
 }
@@ -55,7 +56,7 @@ func Open(cfg Config) (*Tracer, error) {
 }
 
 func open(root string, unmount func() error, cfg Config) (t *Tracer, err error) {
-	t = &Tracer{root: root, done: []func() error{unmount}}
+	t = &Tracer{root: root, common: settings{dir: root}, done: []func() error{unmount}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -128,15 +129,13 @@ func (t *Tracer) configure(cfg Config) error {
 			return err
 		}
 	}
-	for _, name := range []string{"set_ftrace_notrace", "set_ftrace_notrace_pid", "set_graph_function", "set_graph_notrace"} {
+	for _, name := range []string{"set_ftrace_notrace", "set_ftrace_notrace_pid"} {
 		if err := s.clear(name); err != nil {
 			return err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, "max_graph_depth")); err == nil { // not in an instance
-		if err := s.set("max_graph_depth", "0"); err != nil {
-			return err
-		}
+	if err := t.clearCommon(); err != nil {
+		return err
 	}
 	if err := t.setFilter(cfg); err != nil {
 		return err
@@ -145,6 +144,37 @@ func (t *Tracer) configure(cfg Config) error {
 		return err
 	}
 	return s.set("current_tracer", tracerName)
+}
+
+// clearCommon takes away what would limit every graph tracer, ours too, unless
+// somebody has one running.
+func (t *Tracer) clearCommon() error {
+	tracer, err := t.common.value("current_tracer")
+	if err != nil {
+		return err
+	}
+	depth, err := t.common.value("max_graph_depth")
+	if err != nil {
+		return err
+	}
+	limited := depth != "0"
+	lists := []string{"set_graph_function", "set_graph_notrace"}
+	for _, name := range lists {
+		items, err := t.common.list(name)
+		if err != nil {
+			return err
+		}
+		limited = limited || len(items) > 0
+	}
+	if limited && tracer == tracerName {
+		return fmt.Errorf("the kernel's tracer is busy: %s has it limited by set_graph_function, set_graph_notrace or max_graph_depth in %s", who(t.root), t.root)
+	}
+	for _, name := range lists {
+		if err := t.common.clear(name); err != nil {
+			return err
+		}
+	}
+	return t.common.set("max_graph_depth", "0")
 }
 
 func (t *Tracer) setBuffer(kib int) error {
@@ -283,7 +313,7 @@ func (t *Tracer) Close() error {
 	if t.started {
 		err = t.Stop()
 	}
-	err = errors.Join(err, t.settings.restore())
+	err = errors.Join(err, t.settings.restore(), t.common.restore())
 	for i := len(t.done) - 1; i >= 0; i-- {
 		err = errors.Join(err, t.done[i]())
 	}

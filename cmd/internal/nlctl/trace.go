@@ -98,7 +98,7 @@ func (t *traceOptions) run(ctx context.Context, args []string) (err error) {
 		out = cli.NewStreams(nil, f, nil).Out
 		defer func() {
 			if werr := errors.Join(out.Err(), f.Close()); werr != nil {
-				err = errors.Join(err, fmt.Errorf("writing the trace: %w", werr))
+				err = and(err, fmt.Errorf("writing the trace: %w", werr))
 			}
 		}()
 	}
@@ -112,7 +112,7 @@ func (t *traceOptions) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return explainTracer(err, args)
 	}
-	defer func() { err = errors.Join(err, tr.Close()) }()
+	defer func() { err = and(err, tr.Close()) }()
 	select {
 	case s := <-signals:
 		return killedBy(s)
@@ -130,6 +130,15 @@ func (t *traceOptions) run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	return status
+}
+
+// and joins two errors. What the command ended with does not hide an error of
+// ours.
+func and(err, ours error) error {
+	if ours != nil && errors.As(err, new(cli.Status)) {
+		return ours
+	}
+	return errors.Join(err, ours)
 }
 
 // command runs the command to its end. Ctrl-C reaches it from the terminal, so

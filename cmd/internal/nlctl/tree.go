@@ -139,8 +139,8 @@ func printTrees(out *cli.Output, trees []*ftrace.Tree) {
 
 func heading(tree *ftrace.Tree) string {
 	task := tree.Task
-	if !cli.Readable([]byte(task)) {
-		task = strconv.Quote(task)
+	if quoted := strconv.Quote(task); quoted != `"`+task+`"` {
+		task = quoted
 	}
 	task = fmt.Sprintf("%s, pid %d", task, tree.PID)
 	switch tree.Context {
