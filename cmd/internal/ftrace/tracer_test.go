@@ -107,6 +107,16 @@ func restored(files map[string]string) map[string]string {
 }
 
 func TestTracer(t *testing.T) {
+	for _, on := range []string{"0", "1"} {
+		t.Run("tracing_on="+on, func(t *testing.T) {
+			files := maps.Clone(atRest)
+			files["tracing_on"] = on + "\n"
+			testTracer(t, files)
+		})
+	}
+}
+
+func testTracer(t *testing.T, atRest map[string]string) {
 	root := folder(t, atRest)
 	tracer, err := ftrace.OpenIn(root, ftrace.Config{Functions: []string{"*netlink*", "!nla_*"}, Needed: []string{":mod:dummy"}, Buffer: 8192})
 	if err != nil {
