@@ -39,6 +39,10 @@ func (o *Output) JSON(v any) {
 	o.Write(o.buf.Bytes())
 }
 
+// Child returns what a command that we run writes to: not through this, so that
+// it has our terminal or file itself.
+func (o *Output) Child() io.Writer { return o.w }
+
 // Terminal says whether it goes to a terminal.
 func (o *Output) Terminal() bool { return Terminal(o.w) }
 

@@ -48,6 +48,12 @@ func NewStreams(in io.Reader, out, err io.Writer) *Streams {
 // ErrFailed makes a command end with ExitFailed and without a further word.
 var ErrFailed = errors.New("failed")
 
+// A Status makes a command end with it as its exit code, and without a further
+// word.
+type Status int
+
+func (s Status) Error() string { return fmt.Sprintf("status %d", int(s)) }
+
 // A usageError is one that the user can undo on the command line.
 type usageError struct{ error }
 
@@ -96,6 +102,7 @@ func Run(ctx context.Context, build func(*Streams) *cobra.Command, s *Streams, a
 	root.SetArgs(args)
 
 	cmd, err := root.ExecuteContextC(ctx)
+	var status Status
 
 	if werr := s.Out.Err(); werr != nil {
 		if errors.Is(werr, syscall.EPIPE) {
@@ -109,6 +116,8 @@ func Run(ctx context.Context, build func(*Streams) *cobra.Command, s *Streams, a
 		return ExitOK
 	case errors.Is(err, ErrFailed):
 		return ExitFailed
+	case errors.As(err, &status):
+		return int(status)
 	}
 	fmt.Fprintf(s.Err, "%s: %v\n", root.Name(), err)
 	if !errors.As(err, new(runError)) {

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/cmd/internal/ftrace"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/kernel"
 )
@@ -36,6 +38,7 @@ type options struct {
 	sysfs   fs.FS // the module's folder there
 	lookUp  func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
 	list    func(ctx context.Context, netns int) ([]kernel.Socket, error)
+	tracer  func(ftrace.Config) (tracer, error)
 }
 
 // Command returns the command.
@@ -47,6 +50,7 @@ func Command(s *cli.Streams) *cobra.Command {
 		sysfs:   os.DirFS("/sys/module/nlpeer"),
 		lookUp:  kernel.LookUpFIB,
 		list:    listSockets,
+		tracer:  func(cfg ftrace.Config) (tracer, error) { return ftrace.Open(cfg) },
 	})
 }
 
@@ -64,19 +68,19 @@ func command(o *options) *cobra.Command {
 		Example: `  nlctl info
   nlctl -o json stats
   sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, fib, sockets", args[0])
+				return fmt.Errorf("there is no command %s; commands are: %s", args[0], strings.Join(names(cmd), ", "))
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is missing: info, stats, beacon, fib or sockets")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cli.Usagef("a command is missing: %s", strings.Join(names(cmd), ", "))
 		},
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets(), o.trace())
 	return cmd
 }
 
@@ -104,8 +108,20 @@ EXIT STATUS
   0   all went well
   1   fib: there is no route
   2   wrong usage, no privilege, or the kernel could not be asked at all
+"nlctl trace" ends as the command does that it runs.
 
 JSON
 With -o json the answer is one object on one line, whose type is the command's
 name, and more members may be added to it. Durations are integers: nanoseconds.
 An error is text on standard error all the same.`
+
+// names returns the commands below cmd that are ours, not cobra's.
+func names(cmd *cobra.Command) []string {
+	var all []string
+	for _, c := range cmd.Commands() {
+		if c.Name() != "help" && c.Name() != "completion" {
+			all = append(all, c.Name())
+		}
+	}
+	return all
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/cmd/internal/ftrace"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/kernel"
 )
@@ -34,5 +35,15 @@ func CommandWith(dial func(context.Context, client.Config) (Peer, error), sysfs 
 	}
 	return func(s *cli.Streams) *cobra.Command {
 		return command(&options{streams: s, dial: dial, family: family, sysfs: sysfs})
+	}
+}
+
+// Tracer is what trace needs of an ftrace.Tracer.
+type Tracer = tracer
+
+// TraceWith is Command with another ftrace.Open.
+func TraceWith(open func(ftrace.Config) (Tracer, error)) func(*cli.Streams) *cobra.Command {
+	return func(s *cli.Streams) *cobra.Command {
+		return command(&options{streams: s, tracer: open})
 	}
 }

@@ -233,10 +233,17 @@ func TestRefusals(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, test := range []struct{ args, path, want string }{
-		{"", "nlctl", "a command is missing: info, stats, beacon, fib or sockets"},
-		{"object", "nlctl", "there is no command object; commands are: info, stats, beacon, fib, sockets"},
+		{"", "nlctl", "a command is missing: beacon, fib, info, sockets, stats, trace"},
+		{"thing", "nlctl", "there is no command thing; commands are: beacon, fib, info, sockets, stats, trace"},
 		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
 		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
+		{"trace", "nlctl trace", "a command to run is missing; try: nlctl trace -- nlecho hello"},
+		{"trace --depth 0 true", "nlctl trace", `invalid argument "0" for "--depth" flag: must be a whole number, 1 or more`},
+		{"trace --functions !x true", "nlctl trace", `invalid argument "!x" for "--functions" flag: must be a pattern of function names, such as 'tcp_*'`},
+		{"trace --buffer 1K true", "nlctl trace", `invalid argument "1K" for "--buffer" flag: must be 65536 to 1073741824 bytes`},
+		{"trace --to= true", "nlctl trace", `invalid argument "" for "--to" flag: must be a file's name`},
+		{"trace --raw --depth 3 true", "nlctl trace", "--raw is the kernel's own text; it cannot be changed by --output or --depth"},
+		{"trace --raw -o json true", "nlctl trace", "--raw is the kernel's own text; it cannot be changed by --output or --depth"},
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
 		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
 		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
