@@ -2,8 +2,9 @@
 
 // Command nlgen renders the wire contract for Go and for people: it reads the
 // two netlink specifications of nlpeer, checks them, and writes the constants
-// of package wire and docs/protocol.md. The C side comes from the kernel's own
-// generator; tools/generate runs both.
+// of package wire, docs/protocol.md, and the tables by which messages are decoded
+// for people. The C side comes from the kernel's own generator; tools/generate
+// runs both.
 package main
 
 import (
@@ -65,5 +66,14 @@ func generate(specDir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{goFile: code, docFile: renderDoc(genl, raw)}, nil
+	tables, err := renderExplain(genl, raw)
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{
+		goFile:      code,
+		docFile:     renderDoc(genl, raw),
+		explainFile: tables,
+		luaFile:     renderLua(genl, raw),
+	}, nil
 }
