@@ -52,20 +52,21 @@ func command(o *options) *cobra.Command {
 		Long:  long,
 		Example: `  nlctl info
   nlctl -o json stats
+  nlctl decode events.pcapng
   sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon", args[0])
+				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, decode", args[0])
 			}
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is missing: info, stats or beacon")
+			return cli.Usagef("a command is missing: info, stats, beacon or decode")
 		},
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.decode())
 	return cmd
 }
 

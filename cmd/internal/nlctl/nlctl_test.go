@@ -233,8 +233,8 @@ func TestRefusals(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, test := range []struct{ args, path, want string }{
-		{"", "nlctl", "a command is missing: info, stats or beacon"},
-		{"object", "nlctl", "there is no command object; commands are: info, stats, beacon"},
+		{"", "nlctl", "a command is missing: info, stats, beacon or decode"},
+		{"object", "nlctl", "there is no command object; commands are: info, stats, beacon, decode"},
 		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
 		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},

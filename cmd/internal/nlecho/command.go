@@ -4,6 +4,7 @@
 package nlecho
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -40,6 +41,7 @@ type options struct {
 	timestamps bool
 	quiet      bool
 	ack        bool
+	tap        cli.Tap
 }
 
 // Command returns the command.
@@ -52,6 +54,7 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 		interval: defaultInterval,
 		size:     defaultSize,
 		timeout:  defaultTimeout,
+		tap:      cli.Tap{Hold: true},
 	}
 	cmd := &cobra.Command{
 		Use:   "nlecho [flags] [MESSAGE]",
@@ -59,6 +62,7 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 		Long:  long,
 		Example: `  nlecho hello                      one message
   nlecho -c 5 -i 0.2 hello          five, 200 ms apart
+  nlecho -x hello                   its bytes, and those that come back
   nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
   printf 'a\nb\n' | nlecho          a message a line
   nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
@@ -83,10 +87,11 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each answer, only errors and the last line")
 	o.target.AddCarrier(cmd)
 	flags.BoolVar(&o.ack, "ack", false, "ask for an acknowledgment after each answer, and wait for it")
+	o.tap.Add(cmd)
 	o.target.Add(cmd)
 	cli.CompleteNothing(cmd, "count", "interval", "size", "deadline", "timeout")
 
-	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
+	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) (err error) {
 		source, err := o.source(s, args, flags.Changed)
 		if err != nil {
 			return err
@@ -95,9 +100,16 @@ func command(s *cli.Streams, dial func(context.Context, client.Config) (echoer, 
 		if err != nil {
 			return err
 		}
-		cfg.Acknowledge = o.ack
+		ctx, err = o.tap.Open(ctx, s, &o.target, "nlecho")
+		defer func() { err = cmp.Or(o.tap.Close(), err) }()
+		if err != nil {
+			done()
+			return err
+		}
+		cfg.Acknowledge, cfg.Tap = o.ack, o.tap.Func()
 		conn, err := dial(ctx, cfg)
 		done()
+		o.tap.Show()
 		if err != nil {
 			return o.target.Explain(err)
 		}
@@ -150,7 +162,9 @@ What is sent:
 
 Each answer is a line: how long it is, its number, our port ID, the round-trip
 time and, except for random payloads, what came back. The last line has the
-totals. To send the word "completion", write: nlecho -- completion
+totals. With -x each message is shown before that line, as it was sent and as it
+came back: its bytes at their offsets in the datagram, with the name and meaning
+of each. To send the word "completion", write: nlecho -- completion
 
 EXIT STATUS
   0   all messages were answered
@@ -168,4 +182,8 @@ ends the command is text on standard error all the same.
                    "overrun", "refused", "interrupted" or "error"), error (a
                    text), errno (such as "EPERM", if there is one)
   type "summary"   transmitted, received, lost, loss_percent, stale (answers that
-                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev`
+                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev
+
+With -x also:
+
+` + cli.MessageHelp

@@ -458,7 +458,7 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"a", "b"}, "takes one MESSAGE, but there are 2 arguments; quote a message that has spaces"},
-		{[]string{"-x"}, "unknown shorthand flag: 'x' in -x"},
+		{[]string{"-y"}, "unknown shorthand flag: 'y' in -y"},
 		{[]string{"--to", "5"}, "unknown flag: --to"},
 		{[]string{"-c"}, "flag needs an argument: 'c' in -c"},
 		{[]string{"-c", "0"}, `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`},
