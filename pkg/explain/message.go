@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 
@@ -13,6 +14,10 @@ import (
 func (w *walker) message() {
 	start, end := w.at, len(w.data)
 	h := &w.m.Header
+	if w.m.Protocol == protocolUevent {
+		w.uevent(end)
+		return
+	}
 	w.m.Summary = w.d.protocolName(w.m.Protocol) + " message, cut short"
 	w.heading("nlmsghdr")
 	if !w.header(end, h) {
@@ -280,6 +285,24 @@ func (w *walker) connector(end int) {
 	data := w.at + int(min(length, left))
 	w.heading("data")
 	w.bytes(data, "data")
+}
+
+// uevent covers what the kernel says of devices: texts, without a header.
+func (w *walker) uevent(end int) {
+	w.m.Summary = "NETLINK_KOBJECT_UEVENT"
+	w.heading("texts, each ended by a NUL")
+	for first := true; w.at < end; first = false {
+		n := bytes.IndexByte(w.data[w.at:end], 0) + 1
+		if n == 0 {
+			n = end - w.at
+		}
+		f := w.add(Value, n, "text")
+		text := bytes.TrimSuffix(f.Bytes, []byte{0})
+		f.Value, f.Meaning = string(text), quote(text)
+		if first {
+			w.m.Summary += " " + quote(text)
+		}
+	}
 }
 
 // route covers the fixed header of a message of NETLINK_ROUTE, and its

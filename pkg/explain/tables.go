@@ -61,6 +61,7 @@ var integerSizes = map[string]int{
 const (
 	protocolRoute     = 0
 	protocolConnector = 11
+	protocolUevent    = 15
 )
 
 var protocols = map[int]string{
