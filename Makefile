@@ -45,6 +45,7 @@ test: test-host test-vm
 
 test-host: commands
 	@tools/deps vm
+	@tools/deps host
 	NLPEER_CI=1 $(GO) test $(host)
 
 test-vm: commands

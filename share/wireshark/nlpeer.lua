@@ -13,8 +13,8 @@
 -- Wireshark knows the number of the family from what nlctrl says in the same
 -- capture; nlecho and nlsub record that with --write. What is where in the tables
 -- of Wireshark's own dissector (packet-netlink.c, packet-netlink-generic.c):
--- netlink.protocol hands over a message with its header, but no acknowledgments;
--- genl.family hands over what follows nlmsghdr.
+-- netlink.protocol hands over a message with its header, but no acknowledgments,
+-- and none of a header alone; genl.family hands over what follows nlmsghdr.
 
 local here = debug.getinfo(1, "S").source:match("^@(.*/)") or (__DIR__ and __DIR__ .. "/") or ""
 local spec = dofile(here .. "nlpeer_gen.lua")
