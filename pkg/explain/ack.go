@@ -25,7 +25,10 @@ func (w *walker) code(end int, ok string) (errno syscall.Errno, whole bool) {
 			return fmt.Sprint(code), "neither 0 nor a negative errno"
 		}
 		errno = syscall.Errno(-code)
-		return fmt.Sprintf("%d %s: %v", code, errnoName(errno), errno), ""
+		if name := errnoName(errno); name != "" {
+			return fmt.Sprintf("%d -%s: %v", code, name, errno), ""
+		}
+		return fmt.Sprintf("%d, an errno without a name", code), ""
 	}}}, nil)
 	if whole {
 		f := &w.m.Fields[len(w.m.Fields)-1]
@@ -34,11 +37,12 @@ func (w *walker) code(end int, ok string) (errno syscall.Errno, whole bool) {
 	return errno, whole
 }
 
+// errnoName returns what an errno is called, "" if it has no name.
 func errnoName(errno syscall.Errno) string {
-	if name := unix.ErrnoName(errno); name != "" {
-		return "-" + name
+	if errno == unix.EOPNOTSUPP {
+		return "EOPNOTSUPP" // which the kernel says, not ENOTSUP, the same number
 	}
-	return "an errno without a name"
+	return unix.ErrnoName(errno)
 }
 
 // outcome is a summary of an acknowledgment.
@@ -46,7 +50,7 @@ func outcome(errno syscall.Errno, ok, failed string) string {
 	if errno == 0 {
 		return ok
 	}
-	if name := unix.ErrnoName(errno); name != "" {
+	if name := errnoName(errno); name != "" {
 		return failed + " " + name
 	}
 	return fmt.Sprintf("%s errno %d", failed, int(errno))

@@ -143,15 +143,15 @@ func (o *options) showCapture(ctx context.Context, in io.Reader, name string, ra
 		case err == io.EOF && datagrams == 0 && r.Other() > 0:
 			return fmt.Errorf("%s has no netlink: its %d packets have other link types", name, r.Other())
 		case err == io.EOF && cut > 0:
-			fmt.Fprintf(o.streams.Err, "nlctl: %s: of %d datagrams only the beginnings were captured\n", name, cut)
+			fmt.Fprintf(o.streams.Err, "nlctl: %s: only the beginnings were captured of %d of %d datagrams\n", name, cut, datagrams)
 			return cli.ErrFailed
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, capture.ErrTruncated):
-			fmt.Fprintf(o.streams.Err, "nlctl: %s: %v after %d datagrams\n", name, err, datagrams)
+			fmt.Fprintf(o.streams.Err, "nlctl: %s: %v after datagram %d\n", name, err, datagrams)
 			return cli.ErrFailed
 		case err != nil && datagrams > 0:
-			fmt.Fprintf(o.streams.Err, "nlctl: %s: after %d datagrams: %v\n", name, datagrams, err)
+			fmt.Fprintf(o.streams.Err, "nlctl: %s: after datagram %d: %v\n", name, datagrams, err)
 			return cli.ErrFailed
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)

@@ -25,3 +25,6 @@ func CommandWith(dial func(context.Context, client.Config) (Peer, error), sysfs 
 		return command(&options{streams: s, dial: dial, family: family, sysfs: sysfs})
 	}
 }
+
+// ParseHex reads hexadecimal digits.
+var ParseHex = parseHex
