@@ -304,6 +304,35 @@ func TestRawProtocol(t *testing.T) {
 	}
 }
 
+// In the address family of nlpeer, messages of NETLINK_ROUTE carry attributes of
+// the raw protocol; in all others they are what they always were.
+func TestObjectsOnRoute(t *testing.T) {
+	defer explain.SetObjects("event")()
+	for _, test := range []struct {
+		typ, family byte
+		summary     string
+		value       any
+	}{
+		{72, 127, "NETLINK_ROUTE RTM_NEWADDRLABEL, an object of nlpeer", uint64(7)},
+		{74, 127, "NETLINK_ROUTE RTM_GETADDRLABEL, an object of nlpeer", uint64(7)},
+		{75, 127, "NETLINK_ROUTE RTM_SETADDRLABEL", nil},
+		{72, 10, "NETLINK_ROUTE RTM_NEWADDRLABEL", nil},
+	} {
+		var d explain.Decoder
+		m := decode(t, &d, sent(route, message(wire.Header{Type: uint16(test.typ), Flags: wire.FlagRequest},
+			[]byte{test.family, 0, 0, 0}, u64(wire.AttrEventSeq, 7))))[0]
+		var value any
+		for _, f := range m.Fields {
+			if f.Name == "seq" {
+				value = f.Value
+			}
+		}
+		if m.Summary != test.summary || value != test.value {
+			t.Errorf("type %d, family %d: %q with %v, want %q with %v", test.typ, test.family, m.Summary, value, test.summary, test.value)
+		}
+	}
+}
+
 // What a Decoder keeps is bounded.
 func TestManyRequests(t *testing.T) {
 	var d explain.Decoder

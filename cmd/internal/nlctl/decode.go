@@ -21,6 +21,7 @@ import (
 
 func (o *options) decode() *cobra.Command {
 	protocol, given := wire.NetlinkTest, false
+	family := uint16(0)
 	cmd := &cobra.Command{
 		Use:   "decode [flags] [FILE]",
 		Short: "show netlink messages of a file, byte by byte",
@@ -33,7 +34,7 @@ called and what it means. FILE is
     programs write them; --protocol says of which netlink protocol
 
 The number of a generic netlink family is learnt from what nlctrl says in the same
-capture. Two exclamation marks point at what is wrong with a message: lengths that
+capture; --family tells it. Two exclamation marks point at what is wrong with a message: lengths that
 do not fit, bytes left over, padding that is not zero. Needs neither the module nor
 a privilege.
 
@@ -57,7 +58,14 @@ JSON
 		given = true
 		return n, nil
 	}, "protocol", "p", strconv.Itoa(wire.NetlinkTest), "`NUMBER` of the netlink protocol, for hexadecimal digits; for a capture, the number of NETLINK_TEST")
-	cli.CompleteNothing(cmd, "protocol")
+	cli.Var(cmd.Flags(), &family, func(s string) (uint16, error) {
+		n, err := strconv.ParseUint(s, 0, 16)
+		if err != nil || n < wire.MsgMin {
+			return 0, fmt.Errorf("must be a message type, %d to 65535", wire.MsgMin)
+		}
+		return uint16(n), nil
+	}, "family", "", "", "`NUMBER` of the generic netlink family "+wire.FamilyName+", where nlctrl does not tell it")
+	cli.CompleteNothing(cmd, "protocol", "family")
 	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
 		in, name := o.streams.In, "standard input"
 		if len(args) > 0 && args[0] != "-" {
@@ -72,7 +80,7 @@ JSON
 		}
 		// Reading may wait for ever; Ctrl-C ends it.
 		done := make(chan error, 1)
-		go func() { done <- o.show(ctx, in, name, protocol, given) }()
+		go func() { done <- o.show(ctx, in, name, protocol, given, family) }()
 		select {
 		case err := <-done:
 			return err
@@ -90,8 +98,15 @@ const maxProtocol = 31
 // the largest datagram has.
 const maxHex = 64 << 20
 
-// show decodes a file.
-func (o *options) show(ctx context.Context, in io.Reader, name string, protocol int, given bool) error {
+// show decodes a file. given says that protocol was, family is 0 if it was not.
+func (o *options) show(ctx context.Context, in io.Reader, name string, protocol int, given bool, family uint16) error {
+	var d explain.Decoder
+	if isRaw(protocol) {
+		d.RawProtocol = protocol
+	}
+	if family != 0 {
+		d.AddFamily(family, wire.FamilyName)
+	}
 	b := bufio.NewReader(in)
 	magic, err := b.Peek(4)
 	switch {
@@ -101,7 +116,7 @@ func (o *options) show(ctx context.Context, in io.Reader, name string, protocol 
 		if given && !isRaw(protocol) {
 			return cli.Usagef("a capture says itself which protocol it is; --protocol can only tell the number of NETLINK_TEST, %d to %d", protocolMin, maxProtocol)
 		}
-		return o.showCapture(ctx, b, name, protocol)
+		return o.showCapture(ctx, b, name, &d)
 	}
 
 	text, err := io.ReadAll(io.LimitReader(b, maxHex+1))
@@ -115,10 +130,6 @@ func (o *options) show(ctx context.Context, in io.Reader, name string, protocol 
 	if err != nil {
 		return fmt.Errorf("%s is neither pcap, pcapng nor hexadecimal digits: %w", name, err)
 	}
-	var d explain.Decoder
-	if isRaw(protocol) {
-		d.RawProtocol = protocol
-	}
 	cli.WriteMessages(o.streams.Out, o.target.Format, &d, &capture.Packet{Datagram: explain.Datagram{Protocol: protocol, Data: data}})
 	return nil
 }
@@ -129,13 +140,12 @@ const protocolMin = 23
 // isRaw says that the module may have been loaded with a protocol number.
 func isRaw(protocol int) bool { return protocol >= protocolMin && protocol <= maxProtocol }
 
-// showCapture decodes a capture. raw is the number of the raw protocol.
-func (o *options) showCapture(ctx context.Context, in io.Reader, name string, raw int) error {
+// showCapture decodes a capture.
+func (o *options) showCapture(ctx context.Context, in io.Reader, name string, d *explain.Decoder) error {
 	r, err := capture.NewReader(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	d := explain.Decoder{RawProtocol: raw}
 	datagrams, cut := 0, 0
 	for ctx.Err() == nil && o.streams.Out.Err() == nil {
 		p, err := r.Next()
@@ -160,7 +170,7 @@ func (o *options) showCapture(ctx context.Context, in io.Reader, name string, ra
 		if p.Size > len(p.Data) {
 			cut++
 		}
-		cli.WriteMessages(o.streams.Out, o.target.Format, &d, &p)
+		cli.WriteMessages(o.streams.Out, o.target.Format, d, &p)
 	}
 	return nil
 }

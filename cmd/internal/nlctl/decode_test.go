@@ -81,6 +81,14 @@ func TestDecodeHex(t *testing.T) {
 		}
 	}
 
+	generic := wire.AppendMessage(nil, wire.Header{Type: 0x1f, Flags: wire.FlagRequest}, []byte{wire.CmdStatsGet, 1, 0, 0})
+	for args, want := range map[string]string{"--family 0x1f": "nlpeer stats-get, 20 bytes\n", "--family 32": "family 31 command 2, 20 bytes\n"} {
+		got := clitest.RunInput(t.Context(), nlctl.Command, strings.NewReader(hex.EncodeToString(generic)), append(strings.Fields(args), "-p", "16", "decode")...)
+		if got.Code != cli.ExitOK || !strings.HasPrefix(got.Out, want) {
+			t.Errorf("%s: %+v, want %q", args, got, want)
+		}
+	}
+
 	got := clitest.RunInput(t.Context(), nlctl.Command, strings.NewReader(digits), "decode", "-o", "json")
 	var m struct{ Type, Direction, Summary string }
 	if err := json.Unmarshal([]byte(got.Out), &m); err != nil || m != struct{ Type, Direction, Summary string }{"message", "unknown", "NETLINK_TEST echo"} {

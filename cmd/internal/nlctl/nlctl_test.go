@@ -237,6 +237,9 @@ func TestUsage(t *testing.T) {
 		{"object", "nlctl", "there is no command object; commands are: info, stats, beacon, decode"},
 		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
 		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
+		{"decode a b", "nlctl decode", "accepts at most 1 arg(s), received 2"},
+		{"decode -p 32", "nlctl decode", `invalid argument "32" for "-p, --protocol" flag: must be a protocol number, 0 to 31`},
+		{"decode --family 3", "nlctl decode", `invalid argument "3" for "--family" flag: must be a message type, 16 to 65535`},
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
 		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
 		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
@@ -297,6 +300,7 @@ func TestCompletion(t *testing.T) {
 		"beacon set --interval": {"off"},
 		"beacon set --groups":   {"none"},
 		"beacon set --size":     {},
+		"decode --protocol":     {},
 		"info -o":               {"text", "json"},
 	} {
 		if diff := cmp.Diff(want, clitest.Complete(t, nlctl.Command, append(strings.Fields(args), "")...)); diff != "" {
