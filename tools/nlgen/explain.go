@@ -68,7 +68,7 @@ func newTable(s *spec, others *spec) table {
 			C:      s.cOp(op),
 			Set:    op.AttributeSet,
 			Opaque: s.Protonum != nil && op.opaque(),
-			Event:  op.exchange() == nil,
+			Event:  op.Event != nil,
 		})
 	}
 	for i := range s.AttributeSets {
@@ -82,7 +82,7 @@ func newTable(s *spec, others *spec) table {
 			attrs = append(attrs, tableAttr{
 				Number: *a.Value,
 				Name:   a.Name,
-				C:      cName(s.Name, "a", set.Name, a.Name),
+				C:      cName(s.Name, "a", set.whole(), a.Name),
 				Type:   a.Type,
 				Nest:   a.NestedAttributes,
 				Enum:   enum,
@@ -93,6 +93,10 @@ func newTable(s *spec, others *spec) table {
 	return t
 }
 
+// whole returns the name of the set that the attributes of a set are named after
+// in C.
+func (set *attrSet) whole() string { return set.Name }
+
 // opaque says that no message of an operation on a raw protocol has attributes:
 // what follows the header are bytes.
 func (op *operation) opaque() bool {
@@ -100,8 +104,7 @@ func (op *operation) opaque() bool {
 	return len(all) > 0 && !slices.ContainsFunc(all, func(m *message) bool { return len(m.Attributes) > 0 })
 }
 
-// newEnums returns the enumerations and flags of the specifications. Flags are
-// numbered by bit.
+// newEnums returns the enumerations and flags of the specifications.
 func newEnums(specs ...*spec) []tableEnum {
 	var all []tableEnum
 	for _, s := range specs {
@@ -111,11 +114,7 @@ func newEnums(specs ...*spec) []tableEnum {
 			}
 			e := tableEnum{Name: d.Name, Flags: d.Type == "flags"}
 			for _, entry := range d.Entries {
-				v := uint64(*entry.Value)
-				if e.Flags {
-					v = 1 << v
-				}
-				e.Values = append(e.Values, tableValue{v, entry.Name, cName(s.Name, d.Name, entry.Name)})
+				e.Values = append(e.Values, tableValue{uint64(*entry.Value), entry.Name, cName(s.Name, d.Name, entry.Name)})
 			}
 			all = append(all, e)
 		}

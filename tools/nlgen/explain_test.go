@@ -9,26 +9,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Flags are numbered by bit in a specification, and by value in the tables.
+// Flags keep the values of their bits, and are told from an enumeration.
 func TestTableFlags(t *testing.T) {
-	s, err := parseSpec("flags.yaml", []byte(`
-name: some-family
-definitions:
-  -
-    type: flags
-    name: state
-    entries:
-      - {name: up}
-      - {name: lost, value: 5}
-      - {name: gone}
-`))
-	if err != nil {
-		t.Fatal(err)
+	up, gone := int64(1), int64(64)
+	s := &spec{Name: "some-family", Definitions: []definition{
+		{Type: "const", Name: "most", Value: &gone},
+		{Type: "flags", Name: "state", Entries: []entry{{Name: "up", Value: &up}, {Name: "gone", Value: &gone}}},
+		{Type: "enum", Name: "kind", Entries: []entry{{Name: "up", Value: &up}}},
+	}}
+	want := []tableEnum{
+		{Name: "state", Flags: true, Values: []tableValue{{1, "up", "SOME_FAMILY_STATE_UP"}, {64, "gone", "SOME_FAMILY_STATE_GONE"}}},
+		{Name: "kind", Values: []tableValue{{1, "up", "SOME_FAMILY_KIND_UP"}}},
 	}
-	want := []tableEnum{{Name: "state", Flags: true, Values: []tableValue{
-		{1, "up", "SOME_FAMILY_STATE_UP"}, {32, "lost", "SOME_FAMILY_STATE_LOST"}, {64, "gone", "SOME_FAMILY_STATE_GONE"},
-	}}}
-	if diff := cmp.Diff(want, newEnums(s)); diff != "" {
+	if diff := cmp.Diff(want, newEnums(s, s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
