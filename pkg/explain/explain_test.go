@@ -197,6 +197,10 @@ var tests = []struct {
 		received(connector, message(wire.Header{Type: wire.MsgDone},
 			bytes.Join([][]byte{le32(16), le32(1), le32(3), le32(0), le16(50), le16(0)}, nil), []byte{1, 2})),
 		received(connector, message(wire.Header{Type: wire.MsgDone}, le32(16))),
+		received(connector, message(wire.Header{Type: wire.MsgDone},
+			bytes.Join([][]byte{le32(16), le32(1), le32(7), le32(0), le16(uint16(len(event) - 16)), le16(0)}, nil), event[16:])),
+		received(connector, message(wire.Header{Type: wire.MsgDone},
+			bytes.Join([][]byte{le32(1), le32(1), le32(0), le32(0), le16(3), le16(0)}, nil), []byte{1, 2, 3})),
 	}},
 	{"route", []crossing{
 		sent(route, message(wire.Header{Type: 18, Flags: wire.FlagRequest | wire.FlagDump, Seq: 1}, []byte{17, 0, 0, 0})),

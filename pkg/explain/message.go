@@ -140,8 +140,7 @@ func (w *walker) body(h wire.Header, end int) {
 	case h.Type == wire.MsgError:
 		*summary = w.nlmsgerr(h, end)
 	case p == protocolConnector && h.Type >= wire.MsgDone:
-		*summary = "NETLINK_CONNECTOR message"
-		w.connector(end)
+		*summary = w.connector(end)
 	case h.Type == wire.MsgDone:
 		*summary = w.done(h, end)
 	case h.Type < wire.MsgMin:
@@ -267,24 +266,32 @@ func (w *walker) learn(fields []Field) {
 }
 
 // connector covers the header of the connector, and its data.
-func (w *walker) connector(end int) {
+func (w *walker) connector(end int) (summary string) {
 	w.heading("cn_msg")
-	length := uint64(0)
-	whole := w.members(end, cnMsg, func(name string, v uint64) {
-		if name == "len" {
-			length = v
-		}
-	})
-	if !whole {
-		return
+	is := make(map[string]uint64)
+	if !w.members(end, cnMsg, func(name string, v uint64) { is[name] = v }) {
+		return "NETLINK_CONNECTOR message, cut short"
 	}
+	length := is["len"]
 	left := uint64(end - w.at)
 	if length > left {
 		w.m.Fields[len(w.m.Fields)-2].Problem = fmt.Sprintf("only %d are there", left)
 	}
 	data := w.at + int(min(length, left))
+	if is["id.idx"] != peerIdx || is["id.val"] != peerVal {
+		w.heading("data")
+		w.bytes(data, "data")
+		return "NETLINK_CONNECTOR message"
+	}
+	// An event of nlpeer has the attributes that it has everywhere; an echo is
+	// any bytes.
+	if _, err := wire.ParseEvent(w.data[w.at:data]); err == nil && w.m.Direction != Sent {
+		w.attrs(data, &rawTable, rawTable.sets["event"])
+		return "NETLINK_CONNECTOR event of nlpeer"
+	}
 	w.heading("data")
 	w.bytes(data, "data")
+	return "NETLINK_CONNECTOR echo of nlpeer"
 }
 
 // uevent covers what the kernel says of devices: texts, without a header.

@@ -187,6 +187,12 @@ func (s structure) size() int {
 	return n
 }
 
+// The address of nlpeer on the connector, struct cb_id.
+const (
+	peerIdx = 16
+	peerVal = 1
+)
+
 // cnMsg is the header of the connector (linux/connector.h).
 var cnMsg = []member{
 	{"id.idx", 4, nil}, {"id.val", 4, nil}, {"seq", 4, nil}, {"ack", 4, nil}, {"len", 2, nil}, {"flags", 2, nil},
