@@ -45,6 +45,7 @@ test: test-host test-vm
 
 test-host: commands
 	@tools/deps vm
+	@tools/deps host
 	NLPEER_CI=1 $(GO) test $(host)
 
 test-vm: commands
@@ -73,6 +74,7 @@ install: commands
 		$(source)/kmod $(source)/include/uapi/linux
 	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/nlpeer/wireshark share/wireshark/*.lua
 	for c in nlecho nlsub nlctl nlvm; do \
 		$(bin)/$$c completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c || exit 1; done
 	install -m 644 -t $(source) Kbuild VERSION dkms.conf
@@ -85,7 +87,7 @@ uninstall:
 	for c in nlecho nlsub nlctl nlvm; do \
 		rm -f $(DESTDIR)$(PREFIX)/bin/$$c $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c \
 			$(DESTDIR)$(PREFIX)/share/man/man1/$$c.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$c-*.1; done
-	rm -rf $(source)
+	rm -rf $(source) $(DESTDIR)$(PREFIX)/share/nlpeer
 
 ## make clean		remove what was built in the tree
 clean:

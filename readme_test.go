@@ -17,10 +17,13 @@ import (
 // Numbers that differ from run to run.
 var number = regexp.MustCompile(`[0-9]+(\.[0-9]+)*`)
 
+// Bytes as nlecho -x shows them.
+var octets = regexp.MustCompile(`[0-9a-f]{2}( [0-9a-f]{2})+`)
+
 // shape is output without what differs from run to run: the numbers, and the
 // width that a table gives them.
 func shape(s string) string {
-	return strings.Join(strings.Fields(number.ReplaceAllString(s, "N")), " ")
+	return strings.Join(strings.Fields(number.ReplaceAllString(octets.ReplaceAllString(s, "BYTES"), "N")), " ")
 }
 
 // blocks returns the fenced blocks of a kind in a document.
@@ -46,7 +49,7 @@ func TestREADME(t *testing.T) {
 		"make test": true, "make": true, "sudo apt-get install linux-headers-$(uname -r)": true,
 		"sudo insmod nlpeer.ko": true, "sudo rmmod nlpeer": true,
 	}
-	needQEMU(t)
+	needTool(t, "qemu-system-x86_64", "build/bin/nlvm", "tshark")
 	bin, err := filepath.Abs("build/bin")
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +87,8 @@ func TestREADME(t *testing.T) {
 		}
 		ran++
 	}
-	if ran != 3 {
-		t.Errorf("compared %d commands, want 3: make demo, nlvm run and nlctl trace", ran)
+	if ran != 5 {
+		t.Errorf("compared %d commands, want 5: make demo, nlvm run three times, and nlctl trace", ran)
 	}
 }
 
@@ -145,7 +148,12 @@ func TestCExample(t *testing.T) {
 
 func needQEMU(t *testing.T) {
 	t.Helper()
-	for _, tool := range []string{"qemu-system-x86_64", "build/bin/nlvm"} {
+	needTool(t, "qemu-system-x86_64", "build/bin/nlvm")
+}
+
+func needTool(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("NLPEER_CI") != "" {
 				t.Fatalf("%v; make test installs and builds it", err)

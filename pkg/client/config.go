@@ -139,10 +139,35 @@ type Config struct {
 	// that are answered anyway, and waits for both. It is for [Dial] only.
 	Acknowledge bool
 
+	// Tap, if it is not nil, sees all that crosses: it is called with each
+	// datagram before it is sent and after it was received, those of the second
+	// socket that a Conn or Subscription may open too. What was received from
+	// others than the peer is left out. The look-up of a generic netlink family
+	// is made once more for it to see. Tap is called while the socket is locked,
+	// so it must not call methods of the Conn or Subscription, and what it takes
+	// counts as part of the call. Calls on several goroutines may call it at the
+	// same time.
+	Tap func(Crossing)
+
 	// Timeout limits each call whose context has no deadline; 0 means no limit.
 	// It does not limit how long a subscription waits for an event, but how long
 	// it waits for those that it missed and asks for; there 0 means 5 seconds.
 	Timeout time.Duration
+}
+
+// A Crossing is a datagram as it crosses a socket: one or more messages.
+type Crossing struct {
+	// Sent says that it went to the peer; else it came from there.
+	Sent bool
+	// Protocol is the netlink protocol of the socket.
+	Protocol int
+	// PortID is the address of the socket.
+	PortID uint32
+	// Data are its bytes. They are valid until Tap returns.
+	Data []byte
+	// Size is its length in bytes. It is more than that of Data if it did not fit
+	// the receive buffer.
+	Size int
 }
 
 // maxProtocol is the greatest netlink protocol number (MAX_LINKS - 1 in

@@ -215,6 +215,7 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 
 		switch c.errno {
 		case 0:
+			c.tapped(c.buf, c.n)
 			if c.n > len(c.buf) {
 				h, err := wire.ParseHeader(c.buf)
 				if err != nil || c.ours(h) {

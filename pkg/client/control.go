@@ -230,6 +230,7 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 			NetNS:         netns,
 			ReceiveBuffer: c.cfg.ReceiveBuffer,
 			Acknowledge:   c.cfg.Acknowledge,
+			Tap:           c.cfg.Tap,
 		}
 		g, err = dial(ctx, cfg, cfg.target())
 		if err != nil {

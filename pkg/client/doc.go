@@ -56,5 +56,5 @@
 // # Other listeners
 //
 // nlmon devices see generic netlink; they do not see NETLINK_TEST (net/netlink/
-// af_netlink.c, netlink_filter_tap).
+// af_netlink.c, netlink_filter_tap). Config.Tap sees both.
 package client

@@ -40,10 +40,12 @@ type ListenConfig struct {
 	// to a group is dropped and counted.
 	KernelOnly bool
 
-	// NetNS, ReceiveBuffer and AllNSID are as in [Config].
+	// NetNS, ReceiveBuffer, AllNSID and Tap are as in [Config]. What is dropped
+	// is not shown.
 	NetNS         int
 	ReceiveBuffer int
 	AllNSID       bool
+	Tap           func(Crossing)
 }
 
 // A Datagram is what a Listener received in one piece.
@@ -115,7 +117,7 @@ func Listen(ctx context.Context, cfg ListenConfig) (*Listener, error) {
 }
 
 func listen(ctx context.Context, cfg ListenConfig) (*Listener, error) {
-	base := Config{PortID: cfg.PortID, NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: cfg.AllNSID}
+	base := Config{PortID: cfg.PortID, NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: cfg.AllNSID, Tap: cfg.Tap}
 	if err := base.check(true); err != nil {
 		return nil, err
 	}
@@ -259,9 +261,11 @@ func (l *Listener) next(ctx context.Context, p *poller, wait bool) (d Datagram, 
 			case l.cfg.KernelOnly && l.from.Pid != 0:
 				l.foreign.Add(1)
 			case l.n > len(l.buf):
+				l.tapped(l.buf, l.n)
 				return Datagram{}, false, false, ErrTruncated
 			default:
 				l.received.Add(1)
+				l.tapped(l.buf, l.n)
 				d := Datagram{Data: l.buf[:l.n], From: l.from.Pid, NSID: OwnNSID}
 				l.control(&d)
 				return d, true, false, nil
@@ -335,6 +339,10 @@ func (l *Listener) Multicast(group uint32, b []byte) error {
 }
 
 func (l *Listener) sendTo(to *unix.RawSockaddrNetlink, b []byte) error {
+	if l.tap != nil {
+		l.tap(Crossing{Sent: true, Protocol: l.protocol, PortID: l.port, Data: b, Size: len(b)})
+	}
+
 	// Not under the lock, which is held while somebody waits for a datagram.
 	var errno syscall.Errno
 	p := l.poller.Load()

@@ -305,7 +305,7 @@ func (s *Subscription) sideConn(ctx context.Context) (*Conn, error) {
 	}
 	s.resync.asked = false
 	err := s.sibling(ctx, &s.cfg, func(netns int) (*socket, error) {
-		cfg := Config{Carrier: Generic, NetNS: netns}
+		cfg := Config{Carrier: Generic, NetNS: netns, Tap: s.cfg.Tap}
 		c, err := dial(ctx, cfg, cfg.target())
 		if err != nil {
 			return nil, err

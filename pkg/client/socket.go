@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -16,6 +17,8 @@ import (
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/wire"
 )
 
 // A socket is a netlink socket that believes one sender alone, the kernel or a
@@ -30,6 +33,9 @@ type socket struct {
 	lock   lock
 
 	family genetlink.Family // on generic netlink
+
+	tap      func(Crossing) // Config.Tap
+	protocol int
 
 	// poller is set while the socket is in the runtime's network poller: always
 	// for a Subscription, and for a Conn only while a call waits. There the
@@ -89,7 +95,7 @@ func open(ctx context.Context, cfg *Config, to target) (*socket, error) {
 	}
 	defer nl.Close()
 
-	s := &socket{port: nl.PID(), peer: to.port, lock: newLock()}
+	s := &socket{port: nl.PID(), peer: to.port, lock: newLock(), tap: cfg.Tap, protocol: to.protocol}
 	if err := s.prepare(ctx, nl, cfg, to); err != nil {
 		return nil, err
 	}
@@ -148,9 +154,39 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 	}
 
 	return control(rc, func(fd int) (err error) {
+		if s.tap != nil && to.family != "" {
+			s.fd = fd
+			if err := s.showLookUp(to.family); err != nil {
+				return err
+			}
+		}
 		s.fd, err = duplicate(fd)
 		return err
 	})
+}
+
+// showLookUp looks a family up for the tap to see, which the look-up by package
+// netlink passes by. The answer is there when the request has been sent.
+func (s *socket) showLookUp(name string) error {
+	seq := rand.Uint32()
+	b := wire.BeginMessage(nil, wire.Header{Type: unix.GENL_ID_CTRL, Flags: wire.FlagRequest, Seq: seq})
+	b = wire.AppendGenlHeader(b, wire.GenlHeader{Command: unix.CTRL_CMD_GETFAMILY, Version: 1})
+	b = wire.AppendString(b, unix.CTRL_ATTR_FAMILY_NAME, name)
+	if err := s.send(wire.EndMessage(b, 0)); err != nil {
+		return err
+	}
+	b = make([]byte, eventRoom)
+	for {
+		n, errno := recv(s.fd, b, false)
+		if errno == unix.EAGAIN {
+			return nil
+		}
+		// What came before the socket was connected may be from anybody.
+		if h, err := wire.ParseHeader(b[:min(n, len(b))]); errno == 0 && err == nil && h.Seq == seq && h.PortID == s.port {
+			s.tapped(b, n)
+			return nil
+		}
+	}
 }
 
 // lookUp asks the kernel for the number and the groups of a family.
@@ -278,6 +314,9 @@ const rawLimit = 8192
 // send sends one datagram to the peer. The kernel carries out the request before
 // this returns; a process does when it gets there.
 func (s *socket) send(b []byte) error {
+	if s.tap != nil {
+		s.tap(Crossing{Sent: true, Protocol: s.protocol, PortID: s.port, Data: b, Size: len(b)})
+	}
 	for {
 		var errno syscall.Errno
 		if len(b) <= rawLimit {
@@ -292,6 +331,13 @@ func (s *socket) send(b []byte) error {
 		default:
 			return os.NewSyscallError("sendto", errno)
 		}
+	}
+}
+
+// tapped lets the tap see a datagram of n bytes that was received into b.
+func (s *socket) tapped(b []byte, n int) {
+	if s.tap != nil {
+		s.tap(Crossing{Protocol: s.protocol, PortID: s.port, Data: b[:min(n, len(b))], Size: n})
 	}
 }
 

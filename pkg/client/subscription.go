@@ -193,6 +193,7 @@ func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, 
 		Carrier:       c.cfg.Carrier,
 		Protocol:      c.cfg.Protocol,
 		ReceiveBuffer: c.cfg.ReceiveBuffer,
+		Tap:           c.cfg.Tap,
 	}
 	for _, g := range groups {
 		switch {
@@ -462,8 +463,10 @@ func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err
 		case s.from.Pid != s.peer:
 			s.foreign.Add(1)
 		case s.n > len(s.buf):
+			s.tapped(s.buf, s.n)
 			return true, false, ErrTruncated
 		default:
+			s.tapped(s.buf, s.n)
 			s.rest = s.buf[:s.n]
 		}
 		return true, false, nil

@@ -6,6 +6,9 @@
 // from the kernel's own generator; that generator has no policies for raw
 // protocols and numbers their messages without heed of gaps, so the C side of
 // the raw one is made here. tools/generate runs both.
+// of package wire, docs/protocol.md, and the tables by which messages are decoded
+// for people. The C side comes from the kernel's own generator; tools/generate
+// runs both.
 package main
 
 import (
@@ -74,10 +77,16 @@ func generate(specDir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	tables, err := renderExplain(genl, raw)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
-		goFile:     code,
-		docFile:    renderDoc(genl, raw, string(text)),
-		headerFile: renderHeader(raw),
-		policyFile: renderPolicies(genl, raw),
+		goFile:      code,
+		docFile:     renderDoc(genl, raw, string(text)),
+		headerFile:  renderHeader(raw),
+		policyFile:  renderPolicies(genl, raw),
+		explainFile: tables,
+		luaFile:     renderLua(genl, raw),
 	}, nil
 }

@@ -38,8 +38,8 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 2 {
-		t.Errorf("%d files, want 2", len(files))
+	if len(files) != 4 {
+		t.Errorf("%d files, want 4", len(files))
 	}
 	for name, got := range files {
 		golden := filepath.Join("testdata/small", filepath.Base(name)+".golden")
@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 	if err := run("testdata/small", out); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{goFile, docFile} {
+	for _, name := range []string{goFile, docFile, explainFile, luaFile} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}

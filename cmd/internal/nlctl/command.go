@@ -67,6 +67,7 @@ func command(o *options) *cobra.Command {
 		Long:  long,
 		Example: `  nlctl info
   nlctl -o json stats
+  nlctl decode events.pcapng
   sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -80,7 +81,7 @@ func command(o *options) *cobra.Command {
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets(), o.trace())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets(), o.trace(), o.decode())
 	return cmd
 }
 

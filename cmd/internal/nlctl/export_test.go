@@ -47,3 +47,6 @@ func TraceWith(open func(ftrace.Config) (Tracer, error)) func(*cli.Streams) *cob
 		return command(&options{streams: s, tracer: open})
 	}
 }
+
+// ParseHex reads hexadecimal digits.
+var ParseHex = parseHex

@@ -233,8 +233,8 @@ func TestRefusals(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, test := range []struct{ args, path, want string }{
-		{"", "nlctl", "a command is missing: beacon, fib, info, sockets, stats, trace"},
-		{"thing", "nlctl", "there is no command thing; commands are: beacon, fib, info, sockets, stats, trace"},
+		{"", "nlctl", "a command is missing: beacon, decode, fib, info, sockets, stats, trace"},
+		{"thing", "nlctl", "there is no command thing; commands are: beacon, decode, fib, info, sockets, stats, trace"},
 		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
 		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
 		{"trace", "nlctl trace", "a command to run is missing; try: nlctl trace -- nlecho hello"},
@@ -244,6 +244,9 @@ func TestUsage(t *testing.T) {
 		{"trace --to= true", "nlctl trace", `invalid argument "" for "--to" flag: must be a file's name`},
 		{"trace --raw --depth 3 true", "nlctl trace", "--raw is the kernel's own text; it cannot be changed by --output or --depth"},
 		{"trace --raw -o json true", "nlctl trace", "--raw is the kernel's own text; it cannot be changed by --output or --depth"},
+		{"decode a b", "nlctl decode", "accepts at most 1 arg(s), received 2"},
+		{"decode -p 32", "nlctl decode", `invalid argument "32" for "-p, --protocol" flag: must be a protocol number, 0 to 31`},
+		{"decode --family 3", "nlctl decode", `invalid argument "3" for "--family" flag: must be a message type, 16 to 65535`},
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
 		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
 		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
@@ -304,6 +307,7 @@ func TestCompletion(t *testing.T) {
 		"beacon set --interval": {"off"},
 		"beacon set --groups":   {"none"},
 		"beacon set --size":     {},
+		"decode --protocol":     {},
 		"info -o":               {"text", "json"},
 	} {
 		if diff := cmp.Diff(want, clitest.Complete(t, nlctl.Command, append(strings.Fields(args), "")...)); diff != "" {

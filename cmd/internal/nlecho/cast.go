@@ -33,7 +33,7 @@ type userCaster struct {
 }
 
 func newCaster(ctx context.Context, cfg client.Config) (caster, error) {
-	l, err := client.Listen(ctx, client.ListenConfig{Protocol: unix.NETLINK_USERSOCK, PortID: cfg.PortID, NetNS: cfg.NetNS})
+	l, err := client.Listen(ctx, client.ListenConfig{Protocol: unix.NETLINK_USERSOCK, PortID: cfg.PortID, NetNS: cfg.NetNS, Tap: cfg.Tap})
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 package nlecho
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -42,6 +43,7 @@ type options struct {
 	ack        bool
 	list       string // of groups
 	groups     uint32
+	tap        cli.Tap
 }
 
 // Command returns the command.
@@ -60,6 +62,7 @@ func command(
 		interval: defaultInterval,
 		size:     defaultSize,
 		timeout:  defaultTimeout,
+		tap:      cli.Tap{Hold: true},
 	}
 	cmd := &cobra.Command{
 		Use:   "nlecho [flags] [MESSAGE]",
@@ -67,6 +70,7 @@ func command(
 		Long:  long,
 		Example: `  nlecho hello                      one message
   nlecho -c 5 -i 0.2 hello          five, 200 ms apart
+  nlecho -x hello                   its bytes, and those that come back
   nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
   printf 'a\nb\n' | nlecho          a message a line
   nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
@@ -94,10 +98,11 @@ func command(
 	o.target.AddCarrier(cmd)
 	flags.StringVarP(&o.list, "groups", "g", "", "with --via usersock: send to multicast groups, a `LIST` such as 1,3-5, and wait for no answer")
 	flags.BoolVar(&o.ack, "ack", false, "ask for an acknowledgment after each answer, and wait for it")
+	o.tap.Add(cmd)
 	o.target.Add(cmd)
 	cli.CompleteNothing(cmd, "groups", "count", "interval", "size", "deadline", "timeout")
 
-	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
+	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) (err error) {
 		source, err := o.source(s, args, flags.Changed)
 		if err != nil {
 			return err
@@ -109,6 +114,13 @@ func command(
 		if err != nil {
 			return err
 		}
+		ctx, err = o.tap.Open(ctx, s, &o.target, "nlecho")
+		defer func() { err = cmp.Or(o.tap.Close(), err) }()
+		if err != nil {
+			done()
+			return err
+		}
+		cfg.Acknowledge, cfg.Tap = o.ack, o.tap.Func()
 		if o.groups != 0 {
 			defer done()
 			c, err := open(ctx, cfg)
@@ -118,9 +130,9 @@ func command(
 			defer c.Close()
 			return o.cast(ctx, s, c, source)
 		}
-		cfg.Acknowledge = o.ack
 		conn, err := dial(ctx, cfg)
 		done()
+		o.tap.Show()
 		if err != nil {
 			return o.target.Explain(err)
 		}
@@ -196,7 +208,9 @@ What is sent:
 
 Each answer is a line: how long it is, its number, our port ID, the round-trip
 time and, except for random payloads, what came back. The last line has the
-totals. To send the word "completion", write: nlecho -- completion
+totals. With -x each message is shown before that line, as it was sent and as it
+came back: its bytes at their offsets in the datagram, with the name and meaning
+of each. To send the word "completion", write: nlecho -- completion
 
 With -g every message is sent to multicast groups of NETLINK_USERSOCK, and no
 answer is waited for. The kernel tells nobody who heard it, so each line has the
@@ -222,4 +236,8 @@ ends the command is text on standard error all the same.
                    text), errno (such as "EPERM", if there is one)
   type "summary"   with -g: transmitted, heard (messages that had a listener),
                    time_ns; else transmitted, received, lost, loss_percent, stale (answers that
-                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev`
+                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev
+
+With -x also:
+
+` + cli.MessageHelp

@@ -460,7 +460,6 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"a", "b"}, "takes one MESSAGE, but there are 2 arguments; quote a message that has spaces"},
-		{[]string{"-x"}, "unknown shorthand flag: 'x' in -x"},
 		{[]string{"--to", "-2147483649"}, `invalid argument "-2147483649" for "--to" flag: must be a port ID, 0 to 4294967295; 0 is the kernel`},
 		{[]string{"--to", "x"}, `invalid argument "x" for "--to" flag: must be a port ID, 0 to 4294967295; 0 is the kernel`},
 		{[]string{"--via", "genl", "--to", "5", "hello"}, "--to is for --via raw and usersock; generic netlink is the kernel's"},
@@ -471,6 +470,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--via", "usersock", "-g", "1", "--to", "5", "hello"}, "-g and --to contradict each other: a message goes to groups, or to one process"},
 		{[]string{"--via", "usersock", "-g", "0", "hello"}, `-g: group "0" is out of range; must be 1 to 32`},
 		{[]string{"--via", "usersock", "-g", "1", "-W", "1", "hello"}, "--ack and -W mean nothing with -g: there is no answer to wait for"},
+		{[]string{"-y"}, "unknown shorthand flag: 'y' in -y"},
 		{[]string{"-c"}, "flag needs an argument: 'c' in -c"},
 		{[]string{"-c", "0"}, `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`},
 		{[]string{"-c", "-5"}, `invalid argument "-5" for "-c, --count" flag: must be a whole number, 1 or more`},

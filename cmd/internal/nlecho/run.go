@@ -70,6 +70,7 @@ func (o *options) loop(ctx context.Context, p *printer, t *tally, conn echoer, s
 		answer, err = conn.AppendEcho(limited, answer[:0], payload)
 		rtt := time.Since(sent)
 		cancel()
+		o.tap.Show()
 		if err == nil && !bytes.Equal(answer, payload) {
 			err = errDiffers
 		}

@@ -4,6 +4,7 @@
 package nlsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type options struct {
 	allNSID   bool
 	reply     bool
 	quiet     bool
+	tap       cli.Tap
 }
 
 // Command returns the command.
@@ -62,6 +64,8 @@ func command(
   nlsub -c 3 --fail-on-gap          three events in a row
   nlsub -g 1,3-5 -t                 some groups, with the time of day
   nlsub --via genl -g beacon        over generic netlink
+  nlsub -c 1 -x                     one event, byte by byte
+  nlsub --write events.pcapng       and recorded for Wireshark
   nlsub --for 10s -q                only count
   nlsub -o json -c 3 | jq .seq`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -89,12 +93,13 @@ func command(
 	flags.BoolVar(&o.allNSID, "all-nsid", false, "hear all network namespaces that have an ID in ours; needs CAP_NET_BROADCAST")
 	flags.BoolVar(&o.reply, "reply", false, "with --via usersock or raw: send each request that a process sends to us alone back to it, as the kernel module would")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each event, only errors and the totals")
+	o.tap.Add(cmd)
 	o.target.Add(cmd)
 	cli.CompleteNothing(cmd, "mask", "count", "for", "idle-timeout", "rcvbuf")
 	cli.Complete(cmd, "via", sourceNames()...)
 	cli.CompleteFunc(cmd, "groups", func(string) []string { return o.source.groups() })
 
-	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
+	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) (err error) {
 		if err := o.check(flags.Changed); err != nil {
 			return err
 		}
@@ -102,7 +107,13 @@ func command(
 		if err != nil {
 			return err
 		}
-		cfg.ReceiveBuffer = o.buffer
+		ctx, err = o.tap.Open(ctx, s, &o.target, "nlsub")
+		defer func() { err = cmp.Or(o.tap.Close(), err) }()
+		if err != nil {
+			done()
+			return err
+		}
+		cfg.ReceiveBuffer, cfg.Tap = o.buffer, o.tap.Func()
 		in, err := o.source.open(ctx, &o, cfg)
 		done()
 		if err != nil {
@@ -178,6 +189,10 @@ often the receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes
 it rarer. What a group lost before its first event cannot be known, and events of
 other namespaces (--all-nsid) cannot be asked for.
 
+With -x each message is shown as it crosses the socket: its bytes at their offsets
+in the datagram, with the name and meaning of each. With --write each datagram is
+recorded; the file is whole at any time, whatever ends nlsub.
+
 EXIT STATUS
   0   all went well
   1   fewer events came than -c asked for; or with --fail-on-gap, events were
@@ -197,4 +212,8 @@ ends the command is text on standard error all the same.
   type "overrun"   count (overruns up to now), unix_ns
   type "error"     error (a text), unix_ns: a message that made no sense
   type "summary"   received, recovered, lost, overruns, time_ns, groups: a list of
-                   group, name, nsid, received, recovered, lost`
+                   group, name, nsid, received, recovered, lost
+
+With -x also:
+
+` + cli.MessageHelp

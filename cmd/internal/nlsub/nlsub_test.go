@@ -371,7 +371,7 @@ func TestUsage(t *testing.T) {
 	const numbers = "is not understood; must be numbers from 1 to 32, such as 1,3-5"
 	for args, want := range map[string]string{
 		"1":                           `takes no argument, but there is "1"; groups are chosen by -g`,
-		"-x":                          "unknown shorthand flag: 'x' in -x",
+		"-y":                          "unknown shorthand flag: 'y' in -y",
 		"--resync --no-resync":        "--resync and --no-resync contradict each other",
 		"-g 0":                        `-g: group "0" is out of range; must be 1 to 32`,
 		"-g 33":                       `-g: group "33" is out of range; must be 1 to 32`,

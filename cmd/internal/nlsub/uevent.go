@@ -70,7 +70,7 @@ func (u *uevent) open(ctx context.Context, _ *options, cfg client.Config) (strea
 
 // listenConfig is for sources that are not the peer's.
 func listenConfig(cfg client.Config, groups []uint32) client.ListenConfig {
-	return client.ListenConfig{PortID: cfg.PortID, Groups: groups, NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: cfg.AllNSID}
+	return client.ListenConfig{PortID: cfg.PortID, Groups: groups, NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: cfg.AllNSID, Tap: cfg.Tap}
 }
 
 func (u *uevent) explain(o *options, err error) error {

@@ -68,7 +68,7 @@ func (u *user) choose(o *options, given func(flag string) bool) (err error) {
 func (u *user) open(ctx context.Context, o *options, cfg client.Config) (stream, error) {
 	l, err := o.listen(ctx, client.ListenConfig{
 		Protocol: u.number, PortID: cfg.PortID, Groups: cli.Groups(u.mask),
-		NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: o.allNSID,
+		NetNS: cfg.NetNS, ReceiveBuffer: cfg.ReceiveBuffer, AllNSID: o.allNSID, Tap: cfg.Tap,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+
+package capture_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"nlpeer/pkg/capture"
+	"nlpeer/pkg/explain"
+	"nlpeer/pkg/wire"
+)
+
+func packet(protocol int, port uint32, direction explain.Direction, at time.Time, data []byte) capture.Packet {
+	return capture.Packet{
+		Datagram: explain.Datagram{Protocol: protocol, Direction: direction, Data: data},
+		Time:     at,
+		PortID:   port,
+	}
+}
+
+// packets returns some of all sorts.
+func packets(t *testing.T) []capture.Packet {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	var all []capture.Packet
+	at := time.Unix(1700000000, 123456789).UTC()
+	for i := range 20 {
+		data := make([]byte, random.IntN(100))
+		for j := range data {
+			data[j] = byte(random.Uint32())
+		}
+		p := packet([]int{31, 16, 0}[i%3], uint32(i%2+1), explain.Sent+explain.Direction(i%2), at, data)
+		if i == 7 {
+			p.Size = len(data) + 1000 // not all of it was kept
+		}
+		all = append(all, p)
+		at = at.Add(time.Duration(random.Int64N(1e9)))
+	}
+	return all
+}
+
+func write(t *testing.T, all []capture.Packet) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := capture.NewWriter(&b, "test 1.2")
+	for _, p := range all {
+		if err := w.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// read reads up to an error.
+func read(b []byte) (all []capture.Packet, err error) {
+	r, err := capture.NewReader(bytes.NewReader(b))
+	for err == nil {
+		var p capture.Packet
+		if p, err = r.Next(); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all, err
+}
+
+// want is what is read of what was written.
+func want(all []capture.Packet) []capture.Packet {
+	var read []capture.Packet
+	for _, p := range all {
+		p.PortID = 0
+		p.Size = max(p.Size, len(p.Data))
+		read = append(read, p)
+	}
+	return read
+}
+
+func TestRoundTrip(t *testing.T) {
+	all := packets(t)
+	got, err := read(write(t, all))
+	if err != io.EOF {
+		t.Errorf("the end is %v", err)
+	}
+	if diff := cmp.Diff(want(all), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, err := read(write(t, nil)); len(got) != 0 || err != io.EOF {
+		t.Errorf("without a packet there are %v, %v", got, err)
+	}
+}
+
+// Each packet is in the file as soon as it is written.
+func TestWriteIsComplete(t *testing.T) {
+	var b bytes.Buffer
+	w := capture.NewWriter(&b, "test")
+	for i, p := range packets(t) {
+		if err := w.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read(b.Bytes()); len(got) != i+1 || err != io.EOF {
+			t.Fatalf("after %d packets there are %d, %v", i+1, len(got), err)
+		}
+	}
+}
+
+// A file that ends anywhere gives all packets before that, and says so unless
+// it ends between two.
+func TestTruncated(t *testing.T) {
+	all := packets(t)[:4]
+	file := write(t, all)
+	ends := 0
+	for n := range len(file) {
+		got, err := read(file[:n])
+		switch {
+		case err == io.EOF:
+			ends++
+		case n < 4 && !errors.Is(err, capture.ErrFormat), n >= 4 && !errors.Is(err, capture.ErrTruncated):
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		if diff := cmp.Diff(want(all[:len(got)]), got); diff != "" {
+			t.Errorf("%d bytes (-want +got):\n%s", n, diff)
+		}
+	}
+	// After the section, an interface for each socket, and each packet but the
+	// last.
+	if ends != 1+4+3 {
+		t.Errorf("%d places look like an end, want 8", ends)
+	}
+}
+
+// classic returns a file as older programs write it.
+func classic(t *testing.T, link int, cooked ...[]byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := pcapgo.NewWriter(&b)
+	if err := w.WriteFileHeader(65535, layers.LinkType(link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cooked {
+		ci := gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(c), Length: len(c)}
+		if err := w.WritePacket(ci, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func TestPcap(t *testing.T) {
+	nlmon := "\x00\x04\x03\x38" + strings.Repeat("\x00", 10) + "\x00\x10" + "data"
+	ethernet := "\x00\x04\x00\x01" + strings.Repeat("\x00", 10) + "\x08\x00" + "data"
+	data := []capture.Packet{{Datagram: explain.Datagram{Protocol: 16, Data: []byte("data")}, Time: time.Unix(1, 0).UTC(), Size: 4}}
+	for _, test := range []struct {
+		name string
+		file []byte
+		want []capture.Packet
+		err  string
+	}{
+		{"netlink", classic(t, 253, []byte(nlmon)), data, "EOF"},
+		{"cooked", classic(t, 113, []byte(ethernet), []byte(nlmon)), data, "EOF"},
+		{"compressed", compress(classic(t, 253, []byte(nlmon))), data, "EOF"},
+		{"another link type", classic(t, 1, []byte(nlmon)), nil, "its packets have link type 1, not 253, netlink"},
+		{"cut", classic(t, 253, []byte(nlmon), []byte(nlmon))[:24+16+20+16], data, "the file is cut short"},
+		{"short header", classic(t, 253, []byte(nlmon[:15])), nil, "a packet has 15 bytes, less than its header alone"},
+		{"nothing", nil, nil, "neither a pcap nor a pcapng file"},
+		{"text", []byte("hello, world"), nil, "neither a pcap nor a pcapng file"},
+		{"compressed text", compress([]byte("hello, world")), nil, "neither a pcap nor a pcapng file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := read(test.file)
+			if err == nil || err.Error() != test.err {
+				t.Errorf("the end is %v, want %s", err, test.err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func compress(b []byte) []byte {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write(b)
+	w.Close()
+	return z.Bytes()
+}
+
+// A file with packets of other link types gives those of netlink.
+func TestMixed(t *testing.T) {
+	var b bytes.Buffer
+	w, err := pcapgo.NewNgWriter(&b, layers.LinkTypeEthernet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: 4, Length: 4}, []byte("eth0")); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+	r, err := capture.NewReader(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); err != io.EOF || r.Other() != 1 {
+		t.Errorf("%v, %d others", err, r.Other())
+	}
+}
+
+// A disk that is full is an error.
+func TestWriteFails(t *testing.T) {
+	full := errors.New("full")
+	w := capture.NewWriter(failing{full}, "test")
+	if err := w.Write(packet(31, 1, explain.Sent, time.Now(), []byte("data"))); !errors.Is(err, full) {
+		t.Errorf("writing gave %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func FuzzReader(f *testing.F) {
+	var b bytes.Buffer
+	w := capture.NewWriter(&b, "test")
+	for i := range 3 {
+		w.Write(packet(31, uint32(i), explain.Sent, time.Unix(1, 2), wire.AppendMessage(nil, wire.Header{Type: 16}, []byte("data"))))
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte("\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\xfd\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := read(b)
+		if err == nil {
+			t.Error("no error at the end")
+		}
+		for _, p := range all {
+			if p.Size < len(p.Data) {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+// A tape is what a tap saw, with copies of the data.
+type tape []client.Crossing
+
+func (t *tape) tap(d client.Crossing) {
+	d.Data = bytes.Clone(d.Data)
+	*t = append(*t, d)
+}
+
+// A tap sees the very bytes that cross, in their order.
+func TestTapConn(t *testing.T) {
+	eachCarrier(t, func(t *testing.T, carrier client.Carrier) {
+		var seen tape
+		c, u := dialUser(t, client.Config{Carrier: carrier, Acknowledge: true, Tap: seen.tap})
+		if len(seen) != 0 {
+			t.Fatalf("before the first call it saw %+v", seen)
+		}
+		echo := async(func() ([]byte, error) { return c.Echo(background(t), []byte("hello")) })
+		m, from := u.receive()
+		request := wire.AppendMessage(nil, m.Header, m.Body)
+		reply := answer(m, from, m.Body)
+		acked := ack(m, from, 0, nil)
+		u.send(from, reply)
+		u.send(from, acked)
+		if _, err := await(t, echo); err != nil {
+			t.Fatal(err)
+		}
+		crossed := func(sent bool, b []byte) client.Crossing {
+			return client.Crossing{Sent: sent, Protocol: unix.NETLINK_USERSOCK, PortID: c.PortID(), Data: b, Size: len(b)}
+		}
+		diff(t, tape{crossed(true, request), crossed(false, reply), crossed(false, acked)}, seen)
+	})
+}
+
+// Of a datagram that does not fit, a tap sees what there is, and its length.
+func TestTapTruncated(t *testing.T) {
+	var seen tape
+	u := newUser(t)
+	c, err := client.DialUser(background(t), client.Config{Tap: seen.tap}, u.port, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	echo := async(func() ([]byte, error) { return c.Echo(background(t), make([]byte, 100)) })
+	m, from := u.receive()
+	u.send(from, answer(m, from, m.Body))
+	_, err = await(t, echo)
+	wantError(t, err, client.ErrTruncated)
+	if len(seen) != 2 || len(seen[1].Data) != 32 || seen[1].Size != 116 {
+		t.Errorf("it saw %+v", seen)
+	}
+}
+
+// A tap of a Subscription sees events, and not what others than the peer sent.
+func TestTapSubscription(t *testing.T) {
+	eachCarrier(t, func(t *testing.T, carrier client.Carrier) {
+		var seen tape
+		u, other := newUser(t), newUser(t)
+		sub, err := client.SubscribeUser(background(t), client.Config{Carrier: carrier, Tap: seen.tap}, u.port, 0)
+		needs(t, "root, to join groups of NETLINK_USERSOCK", err)
+		defer sub.Close()
+		sent := event(carrier, beacon(1, 7))
+		other.multicast(1, event(carrier, beacon(1, 6)))
+		u.multicast(1, sent)
+		for e, err := range sub.Events(background(t)) {
+			if err != nil || e.Seq != 7 {
+				t.Fatal(e, err)
+			}
+			break
+		}
+		diff(t, tape{{Protocol: unix.NETLINK_USERSOCK, PortID: sub.PortID(), Data: sent, Size: len(sent)}}, seen)
+	})
+}
+
+// With a tap, the family is looked up where the tap sees it.
+func TestTapLookUp(t *testing.T) {
+	var seen tape
+	c, err := client.DialFamily(background(t), client.Config{Tap: seen.tap}, "nlctrl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if len(seen) != 2 || !seen[0].Sent || seen[1].Sent {
+		t.Fatalf("it saw %+v, want a request and an answer", seen)
+	}
+	for _, d := range seen {
+		m, rest, err := wire.NextMessage(d.Data)
+		if err != nil || len(rest) != 0 || m.Type != unix.GENL_ID_CTRL || d.Protocol != unix.NETLINK_GENERIC || !bytes.Contains(m.Body, []byte("nlctrl\x00")) {
+			t.Errorf("datagram %+v: %v", d, err)
+		}
+	}
+	diff(t, client.Counters{}, c.Counters())
+}
+
+// A tap that keeps nothing costs no allocation either.
+func TestTapAllocatesNothing(t *testing.T) {
+	eachCarrier(t, func(t *testing.T, carrier client.Carrier) {
+		sent, received := 0, 0
+		c := dialSelf(t, client.Config{Carrier: carrier, Tap: func(d client.Crossing) {
+			if d.Sent {
+				sent += len(d.Data)
+			} else {
+				received += len(d.Data)
+			}
+		}})
+		payload, dst := make([]byte, 64), make([]byte, 0, 64)
+		allocs := testing.AllocsPerRun(200, func() {
+			if _, err := c.AppendEcho(context.Background(), dst, payload); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocs != 0 || sent == 0 || sent != received {
+			t.Errorf("%v allocations, %d bytes sent, %d received", allocs, sent, received)
+		}
+	})
+}
