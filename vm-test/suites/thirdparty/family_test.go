@@ -259,8 +259,18 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("genl: policy of %s %s (-want +got):\n%s", mode, op.Name, diff)
 			}
 
-			var seen policy // null is a policy that refuses every attribute
-			decode(t, output(t, "ynl", "--family", wire.FamilyName, "--policy", "--"+mode, op.Name, "--output-json"), &seen)
+			told := run(t, "ynl", "--family", wire.FamilyName, "--policy", "--"+mode, op.Name, "--output-json")
+			// Of an operation that refuses every attribute Linux 6.1 tells an
+			// empty policy, 6.12 that there is none; ynl dies of that.
+			if noData := fmt.Sprintf("YnlException: Netlink error: -%d\n", unix.ENODATA); len(want) == 0 && strings.HasSuffix(told.stderr, noData) {
+				continue
+			}
+			if told.code != 0 || told.stderr != "" {
+				t.Errorf("ynl: policy of %s %s: %+v", mode, op.Name, told)
+				continue
+			}
+			var seen policy // null if it is empty
+			decode(t, told.stdout, &seen)
 			if diff := cmp.Diff(want, seen, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("ynl: policy of %s %s (-want +got):\n%s", mode, op.Name, diff)
 			}
