@@ -169,7 +169,7 @@ func (a *apt) closure(ctx context.Context, want func(name string) bool, roots ..
 	}
 	found, err := readIndex(bytes.NewReader(out)).closure(want, roots...)
 	if err != nil {
-		return nil, fmt.Errorf("Debian's package lists for %s: %w", a.suite, err)
+		return nil, fmt.Errorf("package lists of Debian %s: %w", a.suite, err)
 	}
 	return found, nil
 }

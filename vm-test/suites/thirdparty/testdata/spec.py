@@ -22,15 +22,20 @@ def entry(attr):
     if kind == 'nest':
         policy = {a: entry(spec) for a, spec in family.attr_sets[attr.yaml['nested-attributes']].attrs.items()}
         return {'type': 'nested', 'policy': policy}
-    if kind in ('binary', 'string'):
+    if kind == 'string' and not checks.get('unterminated-ok'):
+        kind = 'nul-string'
+    if kind in ('binary', 'string', 'nul-string'):
         if 'exact-len' in checks:
             checks = {'min-len': checks['exact-len'], 'max-len': checks['exact-len']}
         lengths = {'min-length': 'min-len', 'max-length': 'max-len'}
         return {'type': kind} | {k: checks[v] for k, v in lengths.items() if v in checks}
     if kind[0] == 'u' and kind[1:].isdigit():
         low, high = 0, (1 << int(kind[1:])) - 1
-        if 'enum' in attr.yaml and family.consts[attr.yaml['enum']].type == 'enum':
-            values = [e.value for e in family.consts[attr.yaml['enum']].entries.values()]
+        if 'enum' in attr.yaml:
+            enum = family.consts[attr.yaml['enum']]
+            if enum.type == 'flags':
+                return {'type': kind, 'mask': enum.get_mask()}
+            values = [e.value for e in enum.entries.values()]
             low, high = min(values), max(values)
         return {'type': kind, 'min-value': checks.get('min', low), 'max-value': checks.get('max', high)}
     if kind == 'flag':
