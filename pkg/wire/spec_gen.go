@@ -233,7 +233,7 @@ const (
 	AttrEventPad  = 6 // pad
 	// The object that the event is about, if the kind has one: key,
 	// generation and values.
-	AttrEventObject = 7 // nest of the set object-state
+	AttrEventObject = 7 // nest of the set object
 )
 
 // Attributes of the set error-stats: how often a request failed with one
