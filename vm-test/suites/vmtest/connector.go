@@ -14,7 +14,7 @@ import (
 const (
 	CnIdx          = 16 // also the multicast group
 	CnVal          = 1
-	CnPayloadMax   = 16384
+	CnPayloadMax   = 16364
 	GroupConnector = 65538 // where an event names its group
 )
 
