@@ -6,6 +6,7 @@
  * errors and no acknowledgments, tells nobody whether somebody listens, and its
  * sequence numbers are the sender's business.
  */
+#include <linux/build_bug.h>
 #include <linux/connector.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -40,8 +41,9 @@ static int connector_echo(const struct cn_msg *msg, u32 portid,
 	struct cn_msg *answer;
 	int err;
 
-	if (msg->len > NLPEER_CN_PAYLOAD_MAX)
-		return -EMSGSIZE;
+	/* The connector drops what is longer before anybody sees it. */
+	BUILD_BUG_ON(NLPEER_CN_PAYLOAD_MAX !=
+		     CONNECTOR_MAX_MSG_SIZE - sizeof(*msg));
 
 	answer = kmalloc(struct_size(answer, data, msg->len), GFP_KERNEL);
 	if (!answer)
@@ -53,7 +55,13 @@ static int connector_echo(const struct cn_msg *msg, u32 portid,
 	answer->len = msg->len;
 	answer->flags = 0;
 	memcpy(answer->data, msg->data, msg->len);
-	err = cn_netlink_send(answer, portid, 0, GFP_KERNEL);
+
+	/*
+	 * Flags that may wait for memory would also wait for room at the asker:
+	 * who is inside sendmsg, and cannot read. It overruns instead, and is
+	 * told so by ENOBUFS.
+	 */
+	err = cn_netlink_send(answer, portid, 0, GFP_NOWAIT | __GFP_NOWARN);
 	kfree(answer);
 
 	if (err < 0)

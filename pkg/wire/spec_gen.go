@@ -40,8 +40,9 @@ const (
 	CnIdx = 16
 	// The peer's value on the connector.
 	CnVal = 1
-	// Longest payload of an echo over the connector, in bytes.
-	CnPayloadMax = 16384
+	// Longest payload of an echo over the connector, in bytes: what its
+	// own header leaves of the 16384 that it lets through.
+	CnPayloadMax = 16364
 	// The protocol family of the peer on rtnetlink, the first byte behind
 	// the message header. No address family has it.
 	RtnlFamily = 127
@@ -233,7 +234,7 @@ const (
 	AttrEventPad  = 6 // pad
 	// The object that the event is about, if the kind has one: key,
 	// generation and values.
-	AttrEventObject = 7 // nest of the set object-state
+	AttrEventObject = 7 // nest of the set object
 )
 
 // Attributes of the set error-stats: how often a request failed with one

@@ -301,6 +301,25 @@ func (c *checker) operations() {
 				}
 			}
 		}
+		if c.Protonum != nil {
+			c.policies(what, set, op)
+		}
+	}
+}
+
+// policies reports checks on the requests of a raw protocol that its policies,
+// which are made here, would not hold.
+func (c *checker) policies(what string, set *attrSet, op *operation) {
+	for _, name := range op.requestAttrs() {
+		a := set.attr(name)
+		if a == nil {
+			continue
+		}
+		all := a.Checks.all()
+		delete(all, "max-len")
+		for _, check := range slices.Sorted(maps.Keys(all)) {
+			c.errorf("%s: attribute %s: policies of a raw protocol have no %s", what, name, check)
+		}
 	}
 }
 

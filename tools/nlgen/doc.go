@@ -365,12 +365,8 @@ func (w *docWriter) meaning(a *attr) string {
 // docType describes an attribute's type.
 func (s *spec) docType(a *attr) string {
 	typ := a.Type
-	if set := s.set(a.NestedAttributes); set != nil {
-		name := set.Name
-		if set.SubsetOf != "" {
-			name = set.SubsetOf
-		}
-		typ += " of " + link("set", name)
+	if set := s.nested(a); set != nil {
+		typ += " of " + link("set", set.Name)
 	}
 	if a.Enum != "" {
 		typ += ", " + link("enum", a.Enum)

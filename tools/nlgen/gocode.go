@@ -60,7 +60,7 @@ func renderGo(genl, raw *spec) ([]byte, error) {
 	w.sets(genl)
 	for i := range raw.AttributeSets { // check has shown that shared sets are equal
 		if set := &raw.AttributeSets[i]; set.SubsetOf == "" && genl.set(set.Name) == nil {
-			w.set(set)
+			w.set(raw, set)
 		}
 	}
 	w.operations("Cmd", "Commands of the generic netlink family "+genl.Name+".", genl)
@@ -155,35 +155,35 @@ func (w *goWriter) flags(d *definition) {
 func (w *goWriter) sets(s *spec) {
 	for i := range s.AttributeSets {
 		if s.AttributeSets[i].SubsetOf == "" {
-			w.set(&s.AttributeSets[i])
+			w.set(s, &s.AttributeSets[i])
 		}
 	}
 }
 
-func (w *goWriter) set(set *attrSet) {
+func (w *goWriter) set(s *spec, set *attrSet) {
 	w.printf("\n")
 	w.comment("", fmt.Sprintf("Attributes of the set %s: %s", set.Name, lowerFirst(set.Doc)))
 	w.printf("const (\n")
 	for _, a := range set.Attributes {
 		w.comment("\t", a.Doc)
-		w.printf("\t%s = %d // %s\n", w.name("Attr"+goName(set.Name, a.Name)), *a.Value, a.goType())
+		w.printf("\t%s = %d // %s\n", w.name("Attr"+goName(set.Name, a.Name)), *a.Value, s.goType(&a))
 	}
 	w.printf(")\n")
 }
 
 // goType describes an attribute's value to a Go programmer.
-func (a *attr) goType() string {
-	switch {
-	case a.Enum != "":
-		return a.Type + ", a " + goName(a.Enum)
-	case a.Type == "nest" && a.MultiAttr:
-		return "nest of the set " + a.NestedAttributes + ", any number of them"
-	case a.Type == "nest":
-		return "nest of the set " + a.NestedAttributes
-	case a.MultiAttr:
-		return a.Type + ", any number of them"
+func (s *spec) goType(a *attr) string {
+	typ := a.Type
+	if set := s.nested(a); set != nil {
+		typ += " of the set " + set.Name
 	}
-	return a.Type
+	if a.Enum != "" {
+		typ += ", a " + goName(a.Enum)
+	}
+	if a.MultiAttr {
+		typ += ", any number of them"
+	}
+	return typ
 }
 
 func (w *goWriter) operations(prefix, doc string, s *spec) {

@@ -202,12 +202,16 @@ func genlEcho(genl *spec, op *operation) *layout {
 }
 
 // rawEvent lays out an event on the raw protocol, on a machine that needs no
-// padding for 64-bit values. It takes the meaning of the kind from genl.
+// padding for 64-bit values. It takes the meaning of the kind from genl; the
+// first kind has data and nothing nested.
 func rawEvent(genl, raw *spec, op *operation) *layout {
 	l := new(layout)
 	l.nlmsghdr(uint16(*op.Value), fmt.Sprintf("%d %s", *op.Value, raw.cOp(op)), 0, "no flags", 0, 0, "0: not an answer", "0: from the kernel")
 	for _, name := range op.Event.Attributes {
 		a := raw.set(op.AttributeSet).attr(name)
+		if a.Type == "nest" {
+			continue
+		}
 		value, note := sample(genl, op.AttributeSet, a)
 		l.attribute(a, cName(raw.Name, "a", op.AttributeSet, name), value, note)
 	}

@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 	if err := run("testdata/small", out); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{goFile, docFile, explainFile, luaFile} {
+	for _, name := range []string{goFile, docFile, headerFile, policyFile, explainFile, luaFile} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -108,26 +108,37 @@ func TestCheck(t *testing.T) {
 		{"raw protocol", raw, "protocol: netlink-raw", "protocol: genetlink", `protocol is "genetlink", want "netlink-raw"`},
 		{"protonum of a family", genl, "protocol: genetlink", "protocol: genetlink\nprotonum: 20", "protonum: a generic netlink family has none"},
 		{"protonum", raw, "protonum: 23", "protonum: 32", "protonum is not a number from 0 to 31"},
-		{"enum model", raw, "enum-model: unified", "enum-model: directional", `operations: enum-model is "directional", want "unified"`},
+		{"enum model", raw, "enum-model: directional", "enum-model: unified", `operations: enum-model is "unified", want "directional"`},
 		{"long family", genl, "name: small", "name: very-very-small1", "family very-very-small1: name is longer than 15 bytes"},
 		{"name", genl, "name: red", "name: Red", `enum colour: entry: name "Red" is not lower-case words joined by hyphens`},
 		{"no doc", genl, "        doc: Its size.\n", "", "attribute set thing: attribute size: no doc"},
-		{"definition type", genl, "type: const", "type: flags", `definition long-max: type "flags" is not supported`},
+		{"definition type", genl, "type: const", "type: struct", `definition long-max: type "struct" is not supported`},
 		{"definition twice", genl, "name: colour\n    doc", "name: long-max\n    doc", "definition long-max occurs twice"},
 		{"constant without value", raw, "    value: 23\n", "", "constant small: no value"},
 		{"entry twice", genl, "name: green", "name: red", "enum colour: entry red occurs twice"},
 		{"entry number twice", genl, "value: 5", "value: 0", "enum colour: value 0 occurs twice"},
 		{"entry number", genl, "value: 5", "value: -5", "enum colour: entry deep-blue: value -5 does not fit a u32"},
+		{"enum without entries", genl, "    entries:\n      -\n        name: quickly", "  -\n    type: enum\n    name: tools\n    doc: With what.\n    entries:\n      -\n        name: quickly", "enum manner: no entries"},
+		{"bit", genl, "value: 4\n        doc: So", "value: 31\n        doc: So", "enum manner: entry twice: value 4294967296 does not fit a u32"},
+		{"no bit", genl, "value: 4\n        doc: So", "value: -4\n        doc: So", "enum manner: entry with-care: value -1 does not fit a u32"},
+		{"bit too high", genl, "value: 4\n        doc: So", "value: 64\n        doc: So", "enum manner: entry with-care: value -1 does not fit a u32"},
+		{"constant of another header", raw, "header: linux/small.h", "header: linux/large.h", "constant long-max is not that of"},
+		{"constant of another value", raw, "value: 40000", "value: 40001", "constant long-max is not that of"},
+		{"constant of another name", raw, "name: long-max", "name: longer-max", "constant longer-max is not that of"},
+		{"subset of nothing", genl, "subset-of: thing", "subset-of: things", `attribute set thing-part: there is no set "things" to be a subset of`},
+		{"subset of a subset", raw, "subset-of: sheet\n", "subset-of: sheet-head\n", `attribute set sheet-head: there is no set "sheet-head" to be a subset of`},
+		{"attribute of no whole", raw, "        name: title\n      -\n        name: page\n\n", "        name: titles\n\n", "attribute set sheet-head: attribute titles is not in the set sheet"},
 		{"set twice", genl, "\noperations:", "  -\n    name: thing\n    doc: Another.\n\noperations:", "attribute set thing occurs twice"},
 		{"attribute twice", genl, "name: key", "name: id", "attribute set thing: attribute id occurs twice"},
-		{"attribute number twice", genl, "value: 4\n", "value: 1\n", "attribute set thing: number 1 occurs twice"},
-		{"attribute number", genl, "value: 4\n", "value: 16384\n", "attribute set thing: attribute text: number 16384 is not from 1 to 16383"},
+		{"attribute number twice", genl, "type: binary\n        value: 4\n", "type: binary\n        value: 1\n", "attribute set thing: number 1 occurs twice"},
+		{"attribute number", genl, "type: binary\n        value: 4\n", "type: binary\n        value: 16384\n", "attribute set thing: attribute text: number 16384 is not from 1 to 16383"},
 		{"attribute type", genl, size, strings.Replace(size, "u64", "sint", 1), `attribute set thing: attribute size: type "sint" is not supported`},
 		{"two pads", genl, "name: size\n        type: u64\n        doc: Its size.\n        checks:\n          min: 1\n", "name: size\n        type: pad\n", "attribute set thing: more than one pad"},
 		{"no pad", genl, pad, "", "attribute set thing: attribute size is a u64, but the set has no pad"},
 		{"no enum", genl, "enum: colour", "enum: shape", "attribute set thing: attribute colour: there is no enum shape"},
+		{"no flags", genl, "enum: manner", "enum: mannerism", "attribute set thing: attribute manner: there is no enum mannerism"},
 		{"enum type", genl, "type: u32\n        enum", "type: u16\n        enum", "attribute set thing: attribute colour: an enum is a u32"},
-		{"no nested set", genl, "nested-attributes: thing", "nested-attributes: things", `attribute set thing: attribute part: there is no attribute set "things"`},
+		{"no nested set", genl, "nested-attributes: thing-part", "nested-attributes: things", `attribute set thing: attribute part: there is no attribute set "things"`},
 		{"not a nest", genl, "type: nest", "type: binary", "attribute set thing: attribute part: nested-attributes without type nest"},
 		{"no constant", genl, "max-len: long-max", "max-len: short-max", "attribute set thing: attribute text: max-len: there is no constant short-max"},
 		{"value too large", genl, "max: 60000", "max: 65536", "attribute set thing: attribute id: max 65536 is not from 0 to 65535"},
@@ -141,14 +152,22 @@ func TestCheck(t *testing.T) {
 		{"command twice", genl, "value: 9", "value: 1", "operation number 1 occurs twice"},
 		{"command", genl, "value: 9", "value: 256", "operation changed: number 256 is not from 1 to 255"},
 		{"message type", raw, "value: 16", "value: 15", "operation echo: number 15 is not from 16 to 65535"},
-		{"neither do nor event", genl, "      event:\n        attributes:\n          - id\n          - size\n", "", "operation changed: wants one of do, dump and event"},
+		{"neither do nor event", genl, "      event:\n        attributes:\n          - id\n          - size\n", "", "operation changed: wants a do, a dump, both, or an event"},
+		{"both ask and event", genl, "      event:\n", "      do:\n        reply: *all\n      event:\n", "operation changed: wants a do, a dump, both, or an event"},
+		{"command with a number inside", genl, "request: &all\n", "request: &all\n          value: 1\n", "operation echo: a message of a generic netlink family has no number of its own"},
+		{"message without number", raw, "          value: 16\n", "", "operation echo: a message has no number"},
+		{"requests with two numbers", raw, "value: 22\n          attributes:\n            - blank", "value: 23\n          attributes:\n            - blank", "operation sheet-get: requests have the numbers 22 and 23"},
+		{"replies with two numbers", raw, "reply: *sheet", "reply:\n          value: 21\n          attributes: []", "operation sheet-get: replies have the numbers 20 and 21"},
+		{"attribute of a dump", raw, "- blank", "- bland", "operation sheet-get: attribute bland is not in the set sheet"},
+		{"attribute of a reply", raw, "            - text\n      dump", "            - texts\n      dump", "operation sheet-get: attribute texts is not in the set sheet"},
+		{"check that no policy holds", raw, "          max-len: 31\n", "          max-len: 31\n          min-len: 1\n", "operation sheet-get: attribute title: policies of a raw protocol have no min-len"},
 		{"flag", genl, "[admin-perm]", "[root]", `operation echo: flag "root" is not supported`},
 		{"no group", genl, "mcgrp: watchers", "mcgrp: nobody", "operation changed: there is no multicast group nobody"},
 		{"no set", genl, "attribute-set: thing\n      event", "attribute-set: things\n      event", `operation changed: there is no attribute set "things"`},
 		{"attribute of no set", genl, "- id", "- ids", "operation changed: attribute ids is not in the set thing"},
 		{"attribute listed twice", genl, "- id\n", "- size\n", "operation changed: attribute size occurs twice"},
 		{"group twice", raw, "      name: all\n      value: 1\n", "      name: all\n      value: 1\n    -\n      name: all\n      value: 2\n", "multicast group all occurs twice"},
-		{"group name", genl, "mcgrp: watchers\n\nmcast-groups:\n  list:\n    -\n      name: watchers", "\nmcast-groups:\n  list:\n    -\n      name: watchers-of-all1", `multicast group "watchers-of-all1": not a name of at most 15 bytes`},
+		{"group name", genl, "list:\n    -\n      name: watchers", "list:\n    -\n      name: watchers-of-all1", `multicast group "watchers-of-all1": not a name of at most 15 bytes`},
 		{"group number", raw, "name: all\n      value: 1", "name: all\n      value: 33", "multicast group all: value is not from 1 to 32"},
 		{"group number of a family", genl, "      name: watchers", "      name: watchers\n      value: 1", "multicast group watchers: the kernel chooses the number of a generic netlink group"},
 		{"Go name twice", genl, "name: long-max", "name: colour-red", "two things in the specifications are both called ColourRed in Go"},
@@ -170,7 +189,7 @@ func TestCheck(t *testing.T) {
 					text = strings.Replace(text, tt.old, tt.new, 1)
 				}
 				if tt.name == "Go name twice" { // the name is also used by a limit
-					text = strings.Replace(text, "max-len: long-max", "max-len: colour-red", 1)
+					text = strings.ReplaceAll(text, "long-max", "colour-red")
 				}
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 					t.Fatal(err)
@@ -190,6 +209,29 @@ func TestCheck(t *testing.T) {
 				t.Errorf("error\n%v\nwant\n%s", err, tt.want)
 			}
 		})
+	}
+}
+
+// An attribute of a raw request gets the policy that its type and length need.
+func TestPolicies(t *testing.T) {
+	genl := &spec{Name: "small", Definitions: []definition{{Type: "const", Name: "long-max"}}}
+	most := func(l limit) checks { return checks{MaxLen: &l} }
+	tests := []struct {
+		attr attr
+		want string
+	}{
+		{attr{Type: "u8"}, "{ .type = NLA_U8, }"},
+		{attr{Type: "u64"}, "{ .type = NLA_U64, }"},
+		{attr{Type: "flag"}, "{ .type = NLA_FLAG, }"},
+		{attr{Type: "binary"}, "{ .type = NLA_BINARY, }"},
+		{attr{Type: "binary", Checks: most(limit{Value: 9})}, "{ .type = NLA_BINARY, .len = 9, }"},
+		{attr{Type: "string", Checks: most(limit{Value: 9})}, "{ .type = NLA_NUL_STRING, .len = 9, }"},
+		{attr{Type: "string", Checks: most(limit{Value: 9, Const: "long-max"})}, "{ .type = NLA_NUL_STRING, .len = SMALL_LONG_MAX, }"},
+	}
+	for _, tt := range tests {
+		if got := genl.policy(&tt.attr); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.attr, got, tt.want)
+		}
 	}
 }
 

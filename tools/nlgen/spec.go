@@ -175,7 +175,10 @@ func (s *spec) number() {
 		if s.Definitions[i].Type == "flags" {
 			for j := range s.Definitions[i].Entries {
 				e := &s.Definitions[i].Entries[j]
-				bit := int64(1) << min(*e.Value, 63)
+				bit := int64(-1) // no bit of an int64, which check reports
+				if *e.Value >= 0 && *e.Value < 63 {
+					bit = 1 << *e.Value
+				}
 				e.Value = &bit
 			}
 		}
@@ -245,6 +248,15 @@ func (s *spec) set(name string) *attrSet {
 		}
 	}
 	return nil
+}
+
+// nested returns the set whose numbers a nest has inside, a whole one, or nil.
+func (s *spec) nested(a *attr) *attrSet {
+	set := s.set(a.NestedAttributes)
+	if set != nil && set.SubsetOf != "" {
+		return s.set(set.SubsetOf)
+	}
+	return set
 }
 
 // attr returns the attribute of a name, or nil.

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -210,6 +211,9 @@ const (
 	cmdBeaconSet
 	cmdEvent
 	cmdEventGet
+	cmdObjectNew
+	cmdObjectDel
+	cmdObjectGet
 )
 
 // Each attribute of each operation in all the wrong ways, by the contract.
@@ -238,14 +242,15 @@ func TestAttributes(t *testing.T) {
 		{"stats-get with an attribute", cmdStatsGet, long(1, 4), unix.EINVAL, 20, -1},
 		{"beacon-get with an attribute", cmdBeaconGet, long(1, 4), unix.EINVAL, 20, -1},
 		{"beacon-set with nothing", cmdBeaconSet, nil, unix.EINVAL, -1, -1},
-		{"beacon-set with an unknown attribute", cmdBeaconSet, append(value(4, 7), long(5, 4)...), unix.EINVAL, 28, -1},
+		{"beacon-set with an unknown attribute", cmdBeaconSet, append(value(4, 7), long(6, 4)...), unix.EINVAL, 28, -1},
 		{"interval above its limit", cmdBeaconSet, value(1, 3600001), unix.ERANGE, 20, -1},
 		{"interval all ones", cmdBeaconSet, value(1, 0xffffffff), unix.ERANGE, 20, -1},
 		{"genl 2", cmdBeaconSet, value(3, 2), unix.ERANGE, 20, -1},
 		{"size above its limit", cmdBeaconSet, value(4, 4097), unix.ERANGE, 20, -1},
+		{"connector 2", cmdBeaconSet, value(5, 2), unix.ERANGE, 20, -1},
 		{"a good setting and a bad one", cmdBeaconSet, append(value(4, 9), value(3, 7)...), unix.ERANGE, 28, -1},
 	}
-	for typ := range uint16(4) {
+	for typ := range uint16(5) {
 		for _, n := range []int{0, 1, 2, 3, 5, 8} {
 			cases = append(cases, wrong{fmt.Sprintf("beacon attribute %d of %d bytes", typ+1, n),
 				cmdBeaconSet, long(typ+1, n), unix.EINVAL, 20, -1})
@@ -331,87 +336,167 @@ func TestFamily(t *testing.T) {
 		cmdBeaconGet: do,
 		cmdBeaconSet: do | hasPolicy | unsAdmin,
 		cmdEventGet:  dump | hasPolicy,
+		cmdObjectNew: do | hasPolicy | unsAdmin,
+		cmdObjectDel: do | hasPolicy | unsAdmin,
+		cmdObjectGet: do | dump | hasPolicy,
 	} {
 		// Whether "refuse every attribute" counts as a policy differs by version.
 		if got := f.Ops[cmd]; got&^hasPolicy != want&^hasPolicy || got&want != want {
 			t.Errorf("command %d has flags %#x, want %#x", cmd, got, want)
 		}
 	}
-	if len(f.Ops) != 5 {
-		t.Errorf("commands %v, want 5", f.Ops)
+	if len(f.Ops) != 8 {
+		t.Errorf("commands %v, want 8", f.Ops)
 	}
-	if len(f.Groups) != 1 || f.Groups["beacon"] == 0 {
-		t.Errorf("groups %v, want beacon", f.Groups)
+	if len(f.Groups) != 2 || f.Groups["beacon"] == 0 || f.Groups["objects"] == 0 || f.Groups["beacon"] == f.Groups["objects"] {
+		t.Errorf("groups %v, want beacon and objects", f.Groups)
 	}
 }
 
-// The policies that the kernel tells must be the contract's limits.
-func TestPolicy(t *testing.T) {
-	s := open(t, unix.NETLINK_GENERIC)
-	type limit struct{ kind, min, max, maxLen uint64 }
-	const (
-		kindU32    = 4
-		kindBinary = 10
-	)
-	for _, tt := range []struct {
-		cmd  uint32
-		want map[uint16]limit
-	}{
-		{cmdEcho, map[uint16]limit{1: {kind: kindBinary, maxLen: 32768}}},
-		{cmdBeaconSet, map[uint16]limit{
-			1: {kind: kindU32, max: 3600000},
-			2: {kind: kindU32, max: 0xffffffff},
-			3: {kind: kindU32, max: 1},
-			4: {kind: kindU32, max: 4096},
-		}},
-	} {
-		req := vmtest.NewGenl(unix.GENL_ID_CTRL, unix.CTRL_CMD_GETPOLICY, 1,
-			vmtest.Attr{Type: unix.CTRL_ATTR_FAMILY_NAME, Data: []byte("nlpeer\x00")},
-			vmtest.Attr{Type: 10 /* CTRL_ATTR_OP */, Data: vmtest.U32(tt.cmd)})
-		req.Flags |= unix.NLM_F_DUMP
-		s.Send(t, req.Bytes())
-		got := map[uint16]limit{}
-		for done := false; !done; {
-			for _, m := range vmtest.Parse(t, s.Recv(t)) {
-				if m.Type == unix.NLMSG_DONE {
-					done = true
-					break
-				}
-				for _, a := range vmtest.Attrs(t, m.Body[4:]) {
-					if a.Type != 8 /* CTRL_ATTR_POLICY */ {
-						continue
+// A limit is what the kernel tells of one attribute of a policy.
+type limit struct{ kind, min, max, maxLen, mask uint64 }
+
+// policies asks for the policies of a command: that of its do and that of its
+// dump, nil for what it has not.
+func policies(t *testing.T, s *vmtest.Socket, cmd uint32) (do, dump map[uint16]limit) {
+	t.Helper()
+	req := vmtest.NewGenl(unix.GENL_ID_CTRL, unix.CTRL_CMD_GETPOLICY, 1,
+		vmtest.Attr{Type: unix.CTRL_ATTR_FAMILY_NAME, Data: []byte("nlpeer\x00")},
+		vmtest.Attr{Type: 10 /* CTRL_ATTR_OP */, Data: vmtest.U32(cmd)})
+	req.Flags |= unix.NLM_F_DUMP
+	s.Send(t, req.Bytes())
+
+	index := map[uint16]uint64{}            // by do (1) and dump (2)
+	policy := map[uint64]map[uint16]limit{} // by index
+	for done := false; !done; {
+		for _, m := range vmtest.Parse(t, s.Recv(t)) {
+			if m.Type == unix.NLMSG_DONE {
+				done = true
+				break
+			}
+			for _, a := range vmtest.Attrs(t, m.Body[4:]) {
+				switch a.Type {
+				case 8: // CTRL_ATTR_POLICY
+					for _, p := range vmtest.Attrs(t, a.Data) {
+						n := uint64(p.Type)
+						if policy[n] == nil {
+							policy[n] = map[uint16]limit{}
+						}
+						for _, attr := range vmtest.Attrs(t, p.Data) {
+							policy[n][attr.Type] = parseLimit(t, attr)
+						}
 					}
-					for _, index := range vmtest.Attrs(t, a.Data) {
-						for _, attr := range vmtest.Attrs(t, index.Data) {
-							var l limit
-							for _, p := range vmtest.Attrs(t, attr.Data) {
-								v := number(p.Data)
-								switch p.Type {
-								case 1:
-									l.kind = v
-								case 4:
-									l.min = v
-								case 5:
-									l.max = v
-								case 7:
-									l.maxLen = v
-								}
-							}
-							got[attr.Type] = l
+				case 9: // CTRL_ATTR_OP_POLICY
+					for _, op := range vmtest.Attrs(t, a.Data) {
+						if uint32(op.Type) != cmd {
+							t.Errorf("command %d: told of command %d", cmd, op.Type)
+						}
+						for _, x := range vmtest.Attrs(t, op.Data) {
+							index[x.Type] = number(x.Data)
 						}
 					}
 				}
 			}
 		}
-		if len(got) != len(tt.want) {
-			t.Errorf("command %d: %d attributes, want %d", tt.cmd, len(got), len(tt.want))
+	}
+	if n, ok := index[1]; ok {
+		do = policy[n]
+	}
+	if n, ok := index[2]; ok {
+		dump = policy[n]
+	}
+	return do, dump
+}
+
+func parseLimit(t *testing.T, attr vmtest.Attr) (l limit) {
+	t.Helper()
+	for _, p := range vmtest.Attrs(t, attr.Data) {
+		if len(p.Data) == 0 {
+			continue // padding
 		}
-		for typ, want := range tt.want {
-			if got[typ] != want {
-				t.Errorf("command %d, attribute %d: %+v, want %+v", tt.cmd, typ, got[typ], want)
-			}
+		v := number(p.Data)
+		switch p.Type {
+		case 1:
+			l.kind = v
+		case 4:
+			l.min = v
+		case 5:
+			l.max = v
+		case 7:
+			l.maxLen = v
+		case 12:
+			l.mask = v
 		}
 	}
+	return l
+}
+
+// The policies that the kernel tells must be the contract's limits.
+func TestPolicy(t *testing.T) {
+	s := open(t, unix.NETLINK_GENERIC)
+	const (
+		kindFlag   = 1
+		kindU32    = 4
+		kindU64    = 5
+		kindBinary = 10
+		kindString = 12 // that ends with a 0
+	)
+	key := limit{kind: kindString, maxLen: 64}
+	type policy = map[uint16]limit
+	objectGet := policy{1: key}
+	objectDump := policy{4: key, 6: {kind: kindFlag}}
+	if merged(t) {
+		objectGet = policy{1: key, 4: key, 6: {kind: kindFlag}}
+		objectDump = objectGet
+	}
+	for _, tt := range []struct {
+		cmd      uint32
+		do, dump policy
+	}{
+		{cmdEcho, policy{1: {kind: kindBinary, maxLen: 32768}}, nil},
+		{cmdBeaconSet, policy{
+			1: {kind: kindU32, max: 3600000},
+			2: {kind: kindU32, max: 0xffffffff},
+			3: {kind: kindU32, max: 1},
+			4: {kind: kindU32, max: 4096},
+			5: {kind: kindU32, max: 1},
+		}, nil},
+		{cmdEventGet, nil, policy{
+			1: {kind: kindU32, max: 0xffffffff},
+			2: {kind: kindU64, max: 1<<64 - 1},
+		}},
+		{cmdObjectNew, policy{
+			1: key,
+			2: {kind: kindBinary, maxLen: 4096},
+			5: {kind: kindU32, mask: 0xf00},
+		}, nil},
+		{cmdObjectDel, policy{1: key, 4: key}, nil},
+		{cmdObjectGet, objectGet, objectDump},
+	} {
+		do, dump := policies(t, s, tt.cmd)
+		if !maps.Equal(do, tt.do) || (do == nil) != (tt.do == nil) {
+			t.Errorf("command %d, do: %+v, want %+v", tt.cmd, do, tt.do)
+		}
+		if !maps.Equal(dump, tt.dump) || (dump == nil) != (tt.dump == nil) {
+			t.Errorf("command %d, dump: %+v, want %+v", tt.cmd, dump, tt.dump)
+		}
+	}
+}
+
+// merged reports a kernel before 6.2, where the do and the dump of a command
+// have one policy, which takes what either takes.
+func merged(t *testing.T) bool {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		t.Fatalf("release %q: %v", release, err)
+	}
+	return major < 6 || major == 6 && minor < 2
 }
 
 func number(b []byte) uint64 {
@@ -425,10 +510,11 @@ func number(b []byte) uint64 {
 func TestNoise(t *testing.T) {
 	f := vmtest.Nlpeer(t)
 	raw, genl := open(t, vmtest.NetlinkTest), open(t, unix.NETLINK_GENERIC)
+	rtnl, cn := open(t, unix.NETLINK_ROUTE), open(t, unix.NETLINK_CONNECTOR)
 	r := vmtest.Rand(t)
-	for range 3000 {
+	for range 4000 {
 		m := vmtest.Message{
-			Type:  uint16(14 + r.IntN(6)),
+			Type:  uint16(14 + r.IntN(10)),
 			Flags: uint16(r.Uint32()),
 			Seq:   r.Uint32(),
 			Body:  make([]byte, r.IntN(80)),
@@ -437,8 +523,15 @@ func TestNoise(t *testing.T) {
 			m.Body[i] = byte(r.IntN(1 + r.IntN(256)))
 		}
 		s := raw
-		if r.IntN(2) == 0 {
+		switch r.IntN(4) {
+		case 0:
 			s, m.Type = genl, f.ID
+		case 1:
+			s, m.Type = rtnl, uint16(72+r.IntN(3))
+			m.Body = append([]byte{127, 0, 0, 0}, m.Body...)
+		case 2:
+			s = cn
+			m.Body = append(vmtest.Cn{Idx: 16, Val: 1}.Bytes()[:r.IntN(21)], m.Body...)
 		}
 		b := m.Bytes()
 		if r.IntN(4) == 0 {

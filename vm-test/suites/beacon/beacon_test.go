@@ -30,6 +30,9 @@ func genl(on uint32) vmtest.Attr { return vmtest.Attr{Type: vmtest.BeaconGenl, D
 func size(bytes uint32) vmtest.Attr {
 	return vmtest.Attr{Type: vmtest.BeaconSize, Data: vmtest.U32(bytes)}
 }
+func connector(on uint32) vmtest.Attr {
+	return vmtest.Attr{Type: vmtest.BeaconConnector, Data: vmtest.U32(on)}
+}
 func wantBeacon(t *testing.T, c *vmtest.Control, want vmtest.Beacon) {
 	t.Helper()
 	if got := c.Beacon(t); got != want {
@@ -91,6 +94,11 @@ func TestSet(t *testing.T) {
 		{[]vmtest.Attr{genl(0), groups(0xffffffff)}, func(b *vmtest.Beacon) { b.Genl, b.Groups = 0, 0xffffffff }},
 		{vmtest.Beacon{Interval: 50, Groups: 6, Genl: 1, Size: 3}.Attrs(),
 			func(b *vmtest.Beacon) { *b = vmtest.Beacon{Interval: 50, Groups: 6, Genl: 1, Size: 3} }},
+		{[]vmtest.Attr{connector(1)}, func(b *vmtest.Beacon) { b.Connector = 1 }},
+		{[]vmtest.Attr{genl(0)}, func(b *vmtest.Beacon) { b.Genl = 0 }},
+		{[]vmtest.Attr{connector(0), genl(1)}, func(b *vmtest.Beacon) { b.Connector, b.Genl = 0, 1 }},
+		{vmtest.Beacon{Interval: 7, Size: 1, Connector: 1}.Attrs(),
+			func(b *vmtest.Beacon) { *b = vmtest.Beacon{Interval: 7, Size: 1, Connector: 1} }},
 		// The last of two of a kind counts, as everywhere in netlink.
 		{[]vmtest.Attr{size(9), size(8)}, func(b *vmtest.Beacon) { b.Size = 8 }},
 	} {
@@ -123,12 +131,15 @@ func TestRefused(t *testing.T) {
 		{"genl all ones", []vmtest.Attr{genl(0xffffffff)}, unix.ERANGE, tooBig, first},
 		{"size", []vmtest.Attr{size(4097)}, unix.ERANGE, tooBig, first},
 		{"size all ones", []vmtest.Attr{size(0xffffffff)}, unix.ERANGE, tooBig, first},
+		{"connector", []vmtest.Attr{connector(2)}, unix.ERANGE, tooBig, first},
+		{"connector all ones", []vmtest.Attr{connector(0xffffffff)}, unix.ERANGE, tooBig, first},
+		{"connector behind good", []vmtest.Attr{size(9), connector(2)}, unix.ERANGE, tooBig, first + 8},
 		{"bad behind good", []vmtest.Attr{interval(1), groups(2), size(4097)}, unix.ERANGE, tooBig, first + 16},
 		{"good behind bad", []vmtest.Attr{genl(2), interval(1), groups(2)}, unix.ERANGE, tooBig, first},
 		{"bad before a good one of its kind", []vmtest.Attr{size(4097), size(1)}, unix.ERANGE, tooBig, first},
 		{"two bytes", []vmtest.Attr{interval(1), {Type: vmtest.BeaconSize, Data: []byte{1, 0}}}, unix.EINVAL, "invalid attribute length", first + 8},
 		{"eight bytes", []vmtest.Attr{{Type: vmtest.BeaconGroups, Data: make([]byte, 8)}}, unix.EINVAL, "invalid attribute length", first},
-		{"unknown", []vmtest.Attr{interval(1), {Type: 5, Data: vmtest.U32(1)}}, unix.EINVAL, "Unknown attribute type", first + 8},
+		{"unknown", []vmtest.Attr{interval(1), {Type: 6, Data: vmtest.U32(1)}}, unix.EINVAL, "Unknown attribute type", first + 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := c.Stats(t)

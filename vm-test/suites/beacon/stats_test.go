@@ -20,32 +20,24 @@ func statsLength(t *testing.T, c *vmtest.Control) uint64 {
 // Known traffic, counted to the byte.
 func TestStatistics(t *testing.T) {
 	c := module(t, "interval_ms=0")
-	reply := statsLength(t, c)
-	first := vmtest.Stats{
-		Genl:        vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: 20, TxBytes: reply},
-		HistorySize: 1024,
-	}
-	if got, want := c.Stats(t), first; got != want {
-		t.Fatalf("after one request: %+v, want %+v", got, want)
+	want := vmtest.Fresh()
+	cost := statsLength(t, c)
+	if n := want.StatsLen(); cost != n {
+		t.Errorf("the statistics of nothing take %d bytes, want %d", cost, n)
 	}
 
 	const header = 16
-	want := c.Stats(t)
-	// Each change adds what the request before it cost: that of Stats itself.
-	asked := func() {
-		want.Genl.Requests++
-		want.Genl.Replies++
-		want.Genl.RxBytes += 20
-		want.Genl.TxBytes += reply
-	}
+	// Each look adds what the one before it cost.
 	check := func(t *testing.T) {
 		t.Helper()
-		asked()
+		add(&want.Genl, vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: 20, TxBytes: cost})
 		if got := c.Stats(t); got != want {
 			t.Errorf("%+v\nwant %+v", got, want)
 			want = got
 		}
+		cost = want.StatsLen()
 	}
+	check(t)
 
 	raw := vmtest.Open(t, vmtest.NetlinkTest, 0, 0)
 	for _, tt := range []struct {
@@ -63,13 +55,13 @@ func TestStatistics(t *testing.T) {
 		{"with acknowledgment", vmtest.Message{Type: 16, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK, Body: []byte("abc")}, 2,
 			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: header + 3, TxBytes: header + 3}},
 		{"too long", vmtest.NewEcho(4, make([]byte, vmtest.PayloadMax+1)), 1,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header + vmtest.PayloadMax + 1}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header + vmtest.PayloadMax + 1, By: vmtest.Failed(unix.EMSGSIZE)}},
 		{"event", vmtest.Message{Type: 17, Flags: unix.NLM_F_REQUEST}, 1,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header, By: vmtest.Failed(unix.EOPNOTSUPP)}},
 		{"unknown type", vmtest.Message{Type: 1000, Flags: unix.NLM_F_REQUEST, Body: []byte("abcd")}, 1,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header + 4}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header + 4, By: vmtest.Failed(unix.EOPNOTSUPP)}},
 		{"dump", vmtest.Message{Type: 16, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP}, 1,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: header, By: vmtest.Failed(unix.EOPNOTSUPP)}},
 		{"no request", vmtest.Message{Type: 16, Body: []byte("abcd")}, 0, vmtest.CarrierStats{}},
 		{"control message", vmtest.Message{Type: 15, Flags: unix.NLM_F_REQUEST}, 0, vmtest.CarrierStats{}},
 	} {
@@ -96,13 +88,13 @@ func TestStatistics(t *testing.T) {
 		{"echo of nothing", vmtest.CmdEcho, []vmtest.Attr{{Type: 1}},
 			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: genlHeader + 4, TxBytes: genlHeader + 4}},
 		{"echo without a payload", vmtest.CmdEcho, nil,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: genlHeader}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: genlHeader, By: vmtest.Failed(unix.EINVAL)}},
 		{"beacon-get", vmtest.CmdBeaconGet, nil,
-			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: genlHeader, TxBytes: genlHeader + 4*8}},
+			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: genlHeader, TxBytes: genlHeader + 5*8}},
 		{"beacon-set", vmtest.CmdBeaconSet, []vmtest.Attr{size(3), genl(1)},
 			vmtest.CarrierStats{Requests: 1, RxBytes: genlHeader + 2*8}},
 		{"beacon-set of nothing", vmtest.CmdBeaconSet, nil,
-			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: genlHeader}},
+			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: genlHeader, By: vmtest.Failed(unix.EINVAL)}},
 		{"refused by policy", vmtest.CmdBeaconSet, []vmtest.Attr{size(4097)}, vmtest.CarrierStats{}},
 		{"unknown command", 77, nil, vmtest.CarrierStats{}},
 		{"event", vmtest.CmdEvent, nil, vmtest.CarrierStats{}},
@@ -119,9 +111,14 @@ func TestStatistics(t *testing.T) {
 		for range 3 {
 			raw.Recv(t)
 		}
-		add(&want.Raw, vmtest.CarrierStats{Requests: 3, Replies: 2, Errors: 1, RxBytes: 3*header + 4, TxBytes: 2*header + 4})
+		add(&want.Raw, vmtest.CarrierStats{Requests: 3, Replies: 2, Errors: 1, RxBytes: 3*header + 4, TxBytes: 2*header + 4,
+			By: vmtest.Failed(unix.EOPNOTSUPP)})
 		check(t)
 	})
+
+	if n := statsLength(t, c); n != cost || want.Raw.By.Kinds() != 2 || want.Genl.By.Kinds() != 1 {
+		t.Errorf("statistics of %d bytes, want %d; errors %v, %v", n, cost, want.Raw.By, want.Genl.By)
+	}
 }
 
 func add(to *vmtest.CarrierStats, c vmtest.CarrierStats) {
@@ -132,6 +129,9 @@ func add(to *vmtest.CarrierStats, c vmtest.CarrierStats) {
 	to.TxBytes += c.TxBytes
 	to.Events += c.Events
 	to.EventErrors += c.EventErrors
+	for i, n := range c.By {
+		to.By[i] += n
+	}
 }
 
 // Events count by the carrier they went by, once a group, whoever hears them.

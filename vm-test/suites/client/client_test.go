@@ -248,6 +248,8 @@ func TestStats(t *testing.T) {
 	want := client.Stats{Carriers: []client.CarrierStats{
 		{Carrier: wire.CarrierRaw, Requests: 3, Replies: 3, RxBytes: 3 * 26, TxBytes: 3 * 26},
 		{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 3 * 36, TxBytes: 3 * 36},
+		{Carrier: wire.CarrierConnector},
+		{Carrier: wire.CarrierRtnl},
 	}, History: client.HistoryStats{Size: 1024}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("statistics (-want +got):\n%s", diff)

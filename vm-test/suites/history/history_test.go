@@ -160,8 +160,9 @@ func TestForgotten(t *testing.T) {
 	same(t, dump(t, 1, 0), sent[len(sent)-16:])
 	same(t, dump(t, 1, 3), sent[len(sent)-16:])
 	same(t, dump(t, 1, uint64(len(sent)-4)), sent[len(sent)-4:])
-	if got := vmtest.OpenControl(t).Stats(t); got.HistorySize != 16 || got.HistoryHeld != 16 {
-		t.Errorf("the statistics say %d of %d events", got.HistoryHeld, got.HistorySize)
+	if got := vmtest.OpenControl(t).Stats(t); got.HistorySize != 16 || got.HistoryHeld != 16 ||
+		got.HistoryBytes != 0 || got.HistoryBytesMax != 1<<20 {
+		t.Errorf("the statistics say %d of %d events, %d of %d bytes", got.HistoryHeld, got.HistorySize, got.HistoryBytes, got.HistoryBytesMax)
 	}
 }
 

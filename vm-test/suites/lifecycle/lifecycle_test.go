@@ -8,6 +8,7 @@ package lifecycle_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,10 +105,41 @@ func nothingLeft(t *testing.T) {
 			s.Close()
 		}
 	}
+	if vmtest.OnConnector(t, "nlpeer") {
+		t.Error("the connector lists it")
+	}
+	if errno := onRtnl(t); errno != unix.EOPNOTSUPP {
+		t.Errorf("rtnetlink says %v to a request for its family, want EOPNOTSUPP", errno)
+	}
 }
 
-// works asks by both protocols.
+// onRtnl asks for an echo by rtnetlink and returns the errno of the answer.
+func onRtnl(t *testing.T) unix.Errno {
+	t.Helper()
+	s := vmtest.Open(t, unix.NETLINK_ROUTE, 0, 0)
+	defer s.Close()
+	req := vmtest.NewRtnlEcho(1, []byte("anybody"))
+	s.Send(t, req.Bytes())
+	if m := s.RecvOne(t); m.Type == unix.NLMSG_ERROR {
+		return vmtest.ParseAck(t, m, req).Errno
+	}
+	return 0
+}
+
+// works asks by every carrier.
 func works(t *testing.T, protocol int) {
+	t.Helper()
+	answers(t, protocol)
+	cn := vmtest.Open(t, unix.NETLINK_CONNECTOR, 0, 0)
+	defer cn.Close()
+	cn.EchoCn(t, vmtest.NewCn(1, 2, []byte("are you there, too")))
+	rtnl := vmtest.Open(t, unix.NETLINK_ROUTE, 0, 0)
+	defer rtnl.Close()
+	rtnl.EchoRtnl(t, 1, []byte("and here"))
+}
+
+// answers asks by the two protocols of its own.
+func answers(t *testing.T, protocol int) {
 	t.Helper()
 	s := vmtest.Open(t, protocol, 0, 0)
 	defer s.Close()
@@ -127,6 +159,7 @@ func works(t *testing.T, protocol int) {
 func TestBadParameters(t *testing.T) {
 	const (
 		protocol = "nlpeer: protocol=%s is out of range, it must be 23 to 31"
+		bytes    = "nlpeer: %s is out of range, it must be 0 to 1073741824"
 		interval = "nlpeer: interval_ms=%s is out of range, it must be 0 (off) to 3600000"
 		invalid  = "nlpeer: `%s' invalid for parameter `%s'"
 	)
@@ -146,6 +179,13 @@ func TestBadParameters(t *testing.T) {
 		{"protocol=-1", unix.EINVAL, fmt.Sprintf(invalid, "-1", "protocol")},
 		{"protocol=31x", unix.EINVAL, fmt.Sprintf(invalid, "31x", "protocol")},
 		{"interval_ms=", unix.EINVAL, fmt.Sprintf(invalid, "", "interval_ms")},
+		{"history=65537", unix.EINVAL, "nlpeer: history=65537 is out of range, it must be 0 to 65536"},
+		{"history_bytes=1073741825", unix.EINVAL, fmt.Sprintf(bytes, "history_bytes=1073741825")},
+		{"objects=1048577", unix.EINVAL, "nlpeer: objects=1048577 is out of range, it must be 0 to 1048576"},
+		{"object_bytes=4294967295", unix.EINVAL, fmt.Sprintf(bytes, "object_bytes=4294967295")},
+		{"rtnl=2", unix.EINVAL, fmt.Sprintf(invalid, "2", "rtnl")},
+		{"connector=maybe", unix.EINVAL, fmt.Sprintf(invalid, "maybe", "connector")},
+		{"user_send=-1", unix.EINVAL, fmt.Sprintf(invalid, "-1", "user_send")},
 		{"groups=4294967296", unix.ERANGE, fmt.Sprintf(invalid, "4294967296", "groups")},
 	} {
 		t.Run(tt.param, func(t *testing.T) {
@@ -182,7 +222,7 @@ func TestOtherProtocol(t *testing.T) {
 				t.Errorf("protocol 31: %v, want EPROTONOSUPPORT", err)
 			}
 			parameters(t, map[string]string{
-				"protocol": fmt.Sprint(protocol), "interval_ms": "1", "groups": "2147483648", "history": "1024",
+				"protocol": fmt.Sprint(protocol), "interval_ms": "1", "groups": "2147483648",
 			})
 			vmtest.Unload(t)
 			if n := sockets(t, protocol); n != 0 {
@@ -193,9 +233,15 @@ func TestOtherProtocol(t *testing.T) {
 	nothingLeft(t)
 }
 
-// parameters reads them from sysfs, where nobody can write them.
-func parameters(t *testing.T, want map[string]string) {
+// parameters reads them from sysfs, where nobody can write them. Those that are
+// not in changed must have their defaults.
+func parameters(t *testing.T, changed map[string]string) {
 	t.Helper()
+	want := map[string]string{
+		"protocol": "31", "interval_ms": "1000", "groups": "1", "history": "1024", "history_bytes": "1048576",
+		"objects": "4096", "object_bytes": "4194304", "rtnl": "Y", "connector": "Y", "user_send": "N",
+	}
+	maps.Copy(want, changed)
 	const dir = "/sys/module/nlpeer/parameters"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -253,7 +299,7 @@ func TestNumberTaken(t *testing.T) {
 	for _, protocol := range []int{30, 31} {
 		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
 			param := fmt.Sprintf("protocol=%d", protocol)
-			if err := vmtest.InsmodFile(holder(t, false), param, "interval_ms=0"); err != nil {
+			if err := vmtest.InsmodFile(holder(t, false), param, "interval_ms=0", "rtnl=0", "connector=0"); err != nil {
 				t.Fatalf("holder: %v", err)
 			}
 			log := logged(t, func() {
@@ -300,7 +346,7 @@ func TestNumberTaken(t *testing.T) {
 func TestFamilyTaken(t *testing.T) {
 	unloaded(t)
 	n := vmtest.NewNet(t)
-	if err := vmtest.InsmodFile(holder(t, true), "protocol=30", "interval_ms=0"); err != nil {
+	if err := vmtest.InsmodFile(holder(t, true), "protocol=30", "interval_ms=0", "rtnl=0", "connector=0"); err != nil {
 		t.Fatalf("holder: %v", err)
 	}
 	log := logged(t, func() {
@@ -328,7 +374,7 @@ func TestFamilyTaken(t *testing.T) {
 	if vmtest.Loaded() {
 		t.Error("loaded")
 	}
-	works(t, 30) // the holder is unhurt
+	answers(t, 30) // the holder is unhurt
 
 	if err := vmtest.Rmmod("nlhold"); err != nil {
 		t.Fatalf("rmmod of the holder: %v", err)
@@ -336,4 +382,92 @@ func TestFamilyTaken(t *testing.T) {
 	nothingLeft(t)
 	insmod(t)
 	works(t, vmtest.NetlinkTest)
+}
+
+// One callback on the connector for an index. nlpeer says which parameter does
+// without, gives everything back, and works without.
+func TestConnectorTaken(t *testing.T) {
+	unloaded(t)
+	n := vmtest.NewNet(t)
+	if err := vmtest.InsmodFile(holder(t, false), "protocol=30", "interval_ms=0", "rtnl=0"); err != nil {
+		t.Fatalf("holder: %v", err)
+	}
+	log := logged(t, func() {
+		if err := vmtest.Insmod(); err != unix.EINVAL {
+			t.Errorf("insmod: %v, want EINVAL", err)
+		}
+	})
+	if want := []string{"nlpeer: cannot register with the connector, the index may be taken: error -22; " +
+		"connector=0 does without"}; !slices.Equal(log, want) {
+		t.Errorf("logged %q, want %q", log, want)
+	}
+	nothingLeft(t)
+	n.Do(t, func() error {
+		if k := sockets(t, vmtest.NetlinkTest); k != 0 {
+			t.Errorf("%d sockets left in another namespace", k)
+		}
+		return nil
+	})
+	holders := func() {
+		t.Helper()
+		s := vmtest.Open(t, unix.NETLINK_CONNECTOR, 0, 0)
+		defer s.Close()
+		s.EchoCn(t, vmtest.NewCn(7, 8, []byte("the holder's")))
+		if !vmtest.OnConnector(t, "nlhold") || vmtest.OnConnector(t, "nlpeer") {
+			t.Error("the connector does not list the holder alone")
+		}
+	}
+	holders()
+
+	insmod(t, "connector=0", "interval_ms=0")
+	parameters(t, map[string]string{"connector": "N", "interval_ms": "0"})
+	answers(t, vmtest.NetlinkTest)
+	c := vmtest.OpenControl(t)
+	_, ack := c.Request(t, vmtest.CmdBeaconSet, vmtest.Attr{Type: vmtest.BeaconConnector, Data: vmtest.U32(1)})
+	if want := "nlpeer: this namespace has no connector"; ack.Errno != unix.EOPNOTSUPP || ack.Text != want || ack.Offset != 20 {
+		t.Errorf("connector=1 in the beacon: %v, %q at %d; want EOPNOTSUPP, %q at 20", ack.Errno, ack.Text, ack.Offset, want)
+	}
+	c.Set(t, vmtest.Attr{Type: vmtest.BeaconConnector, Data: vmtest.U32(0)})
+	holders()
+	if s := c.Stats(t); s.Connector != (vmtest.CarrierStats{}) {
+		t.Errorf("counted on the connector that it has not: %+v", s.Connector)
+	}
+	if err := vmtest.Rmmod("nlpeer"); err != nil {
+		t.Fatalf("rmmod: %v", err)
+	}
+	holders()
+
+	if err := vmtest.Rmmod("nlhold"); err != nil {
+		t.Fatalf("rmmod of the holder: %v", err)
+	}
+	nothingLeft(t)
+	insmod(t)
+	works(t, vmtest.NetlinkTest)
+}
+
+// Without rtnetlink the family is free for another.
+func TestWithoutRtnl(t *testing.T) {
+	unloaded(t)
+	insmod(t, "rtnl=0", "interval_ms=0")
+	answers(t, vmtest.NetlinkTest)
+	if errno := onRtnl(t); errno != unix.EOPNOTSUPP {
+		t.Errorf("rtnetlink says %v, want EOPNOTSUPP", errno)
+	}
+	if err := vmtest.InsmodFile(holder(t, false), "protocol=30", "interval_ms=0", "connector=0"); err != nil {
+		t.Fatalf("holder: %v", err)
+	}
+	if errno := onRtnl(t); errno != 0 {
+		t.Errorf("rtnetlink says %v, want the holder's answer", errno)
+	}
+	if s := vmtest.OpenControl(t).Stats(t); s.Rtnl != (vmtest.CarrierStats{}) {
+		t.Errorf("counted what the holder answered: %+v", s.Rtnl)
+	}
+	vmtest.Unload(t) // and takes nothing of the holder's with it
+	if errno := onRtnl(t); errno != 0 {
+		t.Errorf("rtnetlink says %v, want the holder's answer", errno)
+	}
+	if err := vmtest.Rmmod("nlhold"); err != nil {
+		t.Fatalf("rmmod of the holder: %v", err)
+	}
+	nothingLeft(t)
 }

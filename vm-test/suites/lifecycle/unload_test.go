@@ -4,10 +4,7 @@ package lifecycle_test
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,7 +43,7 @@ func TestUnloadWithGenericSocket(t *testing.T) {
 		t.Fatalf("rmmod: %v", err)
 	}
 	nothingLeft(t)
-	l.Drain(t)
+	l.Ended(t)
 	l.Empty(t)
 
 	insmod(t, "interval_ms=1")
@@ -73,8 +70,10 @@ func TestUnloadWhileTheBeaconRuns(t *testing.T) {
 		if err := vmtest.Rmmod("nlpeer"); err != nil {
 			t.Fatalf("rmmod: %v", err)
 		}
-		here.Drain(t)
+		here.Ended(t)
 		here.Empty(t)
+		there.Ended(t)
+		there.Empty(t)
 		here.Close()
 		there.Close()
 	}
@@ -164,30 +163,6 @@ func TestUnloadWhileSendersRun(t *testing.T) {
 	nothingLeft(t)
 }
 
-// slabs counts the objects in use in the caches that a message is made of.
-func slabs(t *testing.T) map[string]int {
-	t.Helper()
-	b, err := os.ReadFile("/proc/slabinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for line := range strings.Lines(string(b)) {
-		var name string
-		var active int
-		if _, err := fmt.Sscan(line, &name, &active); err != nil {
-			continue
-		}
-		if strings.HasPrefix(name, "kmalloc-") || strings.HasPrefix(name, "skbuff_") {
-			count[name] += active
-		}
-	}
-	if len(count) < 5 {
-		t.Fatalf("only %d caches in /proc/slabinfo", len(count))
-	}
-	return count
-}
-
 // Ten thousand requests that fail, each way they can, leave no memory behind.
 func TestFailuresLeakNothing(t *testing.T) {
 	const batch = 50
@@ -249,16 +224,11 @@ func TestFailuresLeakNothing(t *testing.T) {
 		fail(w.s, w.request, batch)
 	}
 	deaf()
-	before, errs := slabs(t), c.Stats(t)
+	before, errs := vmtest.Slabs(t), c.Stats(t)
 	round()
-	after, s := slabs(t), c.Stats(t)
+	after, s := vmtest.Slabs(t), c.Stats(t)
 	if n := s.Raw.Errors + s.Genl.Errors - errs.Raw.Errors - errs.Genl.Errors; n < 10000 {
 		t.Errorf("%d requests failed, want 10000", n)
 	}
-	for name, n := range after {
-		// Free objects in the slab at hand count as used, hence some play.
-		if grown := n - before[name]; grown > 500 {
-			t.Errorf("%s grew by %d objects", name, grown)
-		}
-	}
+	vmtest.NotGrown(t, before, after, 500)
 }

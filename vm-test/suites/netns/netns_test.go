@@ -397,7 +397,7 @@ func TestUnloadWithNamespaces(t *testing.T) {
 		t.Fatalf("rmmod: %v", err)
 	}
 	for i, n := range nets {
-		listeners[i].Drain(t)
+		listeners[i].Ended(t)
 		var left []vmtest.NetlinkSocket
 		n.Do(t, func() error { left = vmtest.Sockets(t); return nil })
 		for _, s := range left {

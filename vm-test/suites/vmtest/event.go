@@ -19,6 +19,7 @@ const (
 	RawGroups   = 32
 	GroupBeacon = 65536 // the genl group, where an event names its group
 	KindBeacon  = 1
+	KindEnd     = 5
 	IntervalMax = 3600000
 	DataMax     = 4096
 )
@@ -38,6 +39,7 @@ type Event struct {
 type Listener struct {
 	*Socket
 	family *Family // nil on the raw protocol
+	ending bool    // the last event is welcome
 }
 
 // ListenRaw joins raw groups by a mask at bind, with room for many events.
@@ -92,6 +94,28 @@ func (l *Listener) TryNext(t testing.TB, d time.Duration) (Event, error) {
 	return l.parse(t, all[0]), nil
 }
 
+// Ended takes all that waits to be received of a group that has ended: the
+// last one, and no other, is of kind end, and has no data. It is not returned.
+func (l *Listener) Ended(t testing.TB) []Event {
+	t.Helper()
+	l.ending = true
+	defer func() { l.ending = false }()
+	all := l.Drain(t)
+	for i, e := range all {
+		if last := i == len(all)-1; (e.Kind == KindEnd) != last || last && len(e.Data) != 0 {
+			t.Errorf("event %d of %d is of kind %d with %d bytes of data", i+1, len(all), e.Kind, len(e.Data))
+		}
+		if i > 0 && e.Seq != all[i-1].Seq+1 {
+			t.Errorf("event %d after %d", e.Seq, all[i-1].Seq)
+		}
+	}
+	if len(all) == 0 {
+		t.Error("no event of kind end")
+		return nil
+	}
+	return all[:len(all)-1]
+}
+
 // Drain takes all that waits to be received.
 func (l *Listener) Drain(t testing.TB) []Event {
 	t.Helper()
@@ -128,6 +152,9 @@ func (l *Listener) parse(t testing.TB, m Message) Event {
 		body = body[4:]
 	}
 	e := ParseEvent(t, Attrs(t, body))
+	if e.Kind == KindEnd && !l.ending {
+		t.Errorf("group %d has ended", e.Group)
+	}
 	if raw := e.Group >= 1 && e.Group <= RawGroups; raw != (l.family == nil) || !raw && e.Group != GroupBeacon {
 		t.Errorf("an event of group %d came by this protocol", e.Group)
 	}
@@ -161,8 +188,8 @@ func ParseEvent(t testing.TB, attrs []Attr) Event {
 		Kind:  native.Uint32(got[3].Data),
 		Data:  got[4].Data,
 	}
-	if e.Kind != KindBeacon {
-		t.Errorf("event of kind %d, want %d", e.Kind, KindBeacon)
+	if e.Kind != KindBeacon && e.Kind != KindEnd {
+		t.Errorf("event of kind %d, want %d or %d", e.Kind, KindBeacon, KindEnd)
 	}
 	for i, c := range e.Data {
 		if want := byte(e.Seq + uint64(i)); c != want {
