@@ -75,6 +75,8 @@ func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*vmtest.Deadline())
 	p := &process{cmd: exec.CommandContext(ctx, args[0], args[1:]...), lines: make(chan string, 1<<16)}
+	// Killed outright, it could not tell the kernel that it listens no more.
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGINT) }
 	p.cmd.WaitDelay = time.Second
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()
