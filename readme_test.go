@@ -84,8 +84,8 @@ func TestREADME(t *testing.T) {
 		}
 		ran++
 	}
-	if ran != 2 {
-		t.Errorf("compared %d commands, want 2: make demo and nlvm run", ran)
+	if ran != 3 {
+		t.Errorf("compared %d commands, want 3: make demo and nlvm run, twice", ran)
 	}
 }
 
