@@ -145,6 +145,7 @@ func linkMessage() []byte {
 		b = binary.NativeEndian.AppendUint32(b, v)
 	}
 	b = wire.AppendString(b, unix.IFLA_IFNAME, "dummy7")
+	b = wire.AppendAttr(b, unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 7})
 	return wire.AppendUint32(b, unix.IFLA_MTU, 1400)
 }
 
@@ -158,7 +159,7 @@ func TestParseRoute(t *testing.T) {
 	for i := range m.Body {
 		m.Body[i] = 0xff
 	}
-	if c.Link.Attributes.Name != "dummy7" {
+	if c.Link.Attributes.Name != "dummy7" || c.Link.Attributes.Address.String() != "02:00:00:00:00:07" {
 		t.Errorf("%+v", c.Link.Attributes)
 	}
 
