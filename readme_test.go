@@ -87,8 +87,8 @@ func TestREADME(t *testing.T) {
 		}
 		ran++
 	}
-	if ran != 5 {
-		t.Errorf("compared %d commands, want 5: make demo, nlvm run three times, and nlctl trace", ran)
+	if ran != 6 {
+		t.Errorf("compared %d commands, want 6: make demo, nlvm run four times, and nlctl trace", ran)
 	}
 }
 

@@ -93,7 +93,7 @@ func LookUpFIB(ctx context.Context, q FIBQuery) (FIBResult, error) {
 			break
 		}
 	}
-	if err != nil || r.Err != 0 || r.Table != TableLocal || r.Type != unix.RTN_UNICAST {
+	if err != nil || r.Table != TableLocal || r.Err == 0 && r.Type != unix.RTN_UNICAST {
 		return r, err
 	}
 	// As long as nobody has set rules, the kernel keeps local and main in one,

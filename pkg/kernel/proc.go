@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -121,7 +122,7 @@ type Proc struct {
 	*client.Listener
 
 	seq  map[uint32]uint32 // next number of each processor
-	lost uint64
+	lost atomic.Uint64
 }
 
 // ListenProc begins to listen to what happens to processes. Of cfg, what to
@@ -174,7 +175,7 @@ func (p *Proc) begin(ctx context.Context) error {
 			if e.Err != 0 {
 				return &client.OpError{Op: "listen", Err: e.Err}
 			}
-			p.lost = 0
+			p.lost.Store(0)
 			return nil
 		}
 	}
@@ -215,7 +216,7 @@ func (p *Proc) Close() error {
 // Lost is the number of events that are missing between those that came from the
 // same processor. It is exact once each processor was heard of, but in kernels
 // from 6.6 on: these may make no events for a while after an overrun.
-func (p *Proc) Lost() uint64 { return p.lost }
+func (p *Proc) Lost() uint64 { return p.lost.Load() }
 
 // Events ranges over the events, as [client.Listener.Datagrams] does over
 // datagrams. It goes on after an error about an event that makes no sense.
@@ -272,7 +273,7 @@ func (p *Proc) yield(d client.Datagram, err error, yield func(ProcEvent, error) 
 func (p *Proc) count(e *ProcEvent) {
 	if next, ok := p.seq[e.CPU]; ok {
 		e.Lost = uint64(e.Seq - next)
-		p.lost += e.Lost
+		p.lost.Add(e.Lost)
 	}
 	p.seq[e.CPU] = e.Seq + 1
 }

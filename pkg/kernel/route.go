@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
@@ -178,14 +177,13 @@ func ParseRoute(m wire.Message) (RouteChange, error) {
 	return c, nil
 }
 
-// decode lets the library decode a body. The library keeps parts of it, and the
-// caller's is gone soon.
+// decode lets the library decode a body. It copies what it keeps.
 func decode[T any, P interface {
 	*T
 	UnmarshalBinary([]byte) error
 }](body []byte) (P, error) {
 	p := P(new(T))
-	if err := p.UnmarshalBinary(slices.Clone(body)); err != nil {
+	if err := p.UnmarshalBinary(body); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -38,8 +38,8 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 4 {
-		t.Errorf("%d files, want 4", len(files))
+	if len(files) != 6 {
+		t.Errorf("%d files, want 6", len(files))
 	}
 	for name, got := range files {
 		golden := filepath.Join("testdata/small", filepath.Base(name)+".golden")

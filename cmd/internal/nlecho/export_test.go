@@ -19,5 +19,13 @@ func CommandWith(dial func(context.Context, client.Config) (Echoer, error)) func
 	return func(s *cli.Streams) *cobra.Command { return command(s, dial, nil) }
 }
 
+// Caster is what the command needs to send to groups.
+type Caster = caster
+
+// CastWith is Command with another way to send to groups.
+func CastWith(open func(context.Context, client.Config) (Caster, error)) func(*cli.Streams) *cobra.Command {
+	return func(s *cli.Streams) *cobra.Command { return command(s, nil, open) }
+}
+
 // Percent is how a loss is written.
 var Percent = percent

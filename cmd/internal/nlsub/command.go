@@ -58,7 +58,7 @@ func command(
 	o := options{subscribe: subscribe, listen: listen, source: sources()[0]}
 	cmd := &cobra.Command{
 		Use:   "nlsub [flags]",
-		Short: "print the events that the nlpeer kernel module multicasts",
+		Short: "print events of the nlpeer kernel module, the kernel itself, or other processes",
 		Long:  long,
 		Example: `  nlsub                             the beacon, until Ctrl-C
   nlsub -c 3 --fail-on-gap          three events in a row
@@ -67,6 +67,10 @@ func command(
   nlsub -c 1 -x                     one event, byte by byte
   nlsub --write events.pcapng       and recorded for Wireshark
   nlsub --for 10s -q                only count
+  nlsub --via route -g link,addr    links and addresses that change
+  nlsub --via uevent -o json        devices and modules, with all that is said
+  sudo nlsub --via proc -g exec,exit    processes that begin and end
+  nlsub --via usersock --pid 1000 --reply    be a peer for nlecho
   nlsub -o json -c 3 | jq .seq`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -80,7 +84,7 @@ func command(
 	flags.SortFlags = false
 	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), route, uevent, proc, or usersock")
 	o.target.AddSocket(cmd)
-	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with the others")
+	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with all others")
 	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
 	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` events; exit 1 if there are fewer in the end")
 	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
@@ -174,20 +178,50 @@ func parseMask(s string) (uint32, error) {
 	return mask, err
 }
 
-const long = `nlsub joins multicast groups of the netlink peer in the kernel and prints a line
-for each event: its group, its number in the group, its kind, when it was made
-(seconds since the machine was started), the length of its data, and the data,
-as text if they can be printed, else in hexadecimal. Events are numbered without
-a gap, and the kernel keeps the last ones of each namespace. When nlsub misses
-some, because the receive buffer overran, it asks for them, and prints them in
-their place with "recovered" at the end of the line. "lost 3" says that three are
-missing before an event for good.
+const long = `nlsub prints a line for each event of a source, which --via chooses:
+
+  raw, genl   the netlink peer in the kernel, by one of its protocols
+  route       changes to links, addresses, neighbours, routes and rules
+  uevent      devices, drivers and modules that come and go
+  proc        processes: fork, exec, exit and more; needs CAP_NET_ADMIN and the
+              initial network, PID and user namespaces
+  usersock    what other processes send to us, by NETLINK_USERSOCK
 
 It stops at Ctrl-C, or as -c, --for and --idle-timeout say, and ends with the
-totals: what was received, recovered and lost in each group and in all, and how
-often the receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes
-it rarer. What a group lost before its first event cannot be known, and events of
+totals, of each group and of all. When the receive buffer overruns, events are
+lost: nlsub says so, counts it, and goes on; --rcvbuf makes it rarer.
+
+Of the peer, a line has an event's group, its number in the group, its kind, when
+it was made (seconds since the machine was started), the length of its data, and
+the data, as text if they can be printed, else in hexadecimal. Events are numbered
+without a gap, and the kernel keeps the last ones of each namespace. When nlsub
+misses some, it asks for them, and prints them in their place with "recovered" at
+the end of the line. "lost 3" says that three are missing before an event for
+good. What a group lost before its first event cannot be known, and events of
 other namespaces (--all-nsid) cannot be asked for.
+
+Of route, a line begins with "new" (made or changed), "replace" or "del". Groups
+are link, neigh, ipv4-addr, ipv6-addr, ipv4-route, ipv6-route (these by default),
+ipv4-rule, ipv6-rule and all others that linux/rtnetlink.h names, or numbers;
+addr, route and rule are those of both families.
+
+Of uevent, groups are kernel (the default) and udev. Nobody but the kernel is
+believed in the first, nobody but root in the second.
+
+Of proc, groups are kinds of events: ack, fork, exec, uid, gid, sid, ptrace, comm,
+coredump, exit; all by default. A thread other than the first is PROCESS/THREAD.
+Each processor numbers its events, so what is lost is counted (from Linux 6.6 on,
+after an overrun, at least).
+
+Of usersock, the first line has our port ID, which --pid chooses, and to which
+others send; -g joins groups, which needs CAP_NET_ADMIN. A line has the sender's
+port ID, process, user and group as the kernel vouches for them, the header of
+the message, and its payload. What is no message is an error in the stream. With
+--reply each message that is a request (NLM_F_REQUEST, type 16 or more) and was
+sent to us alone goes back to its sender, as the module does it: nlecho --via
+usersock --to PORTID asks such a process. With --via raw, --reply does the same on
+the module's protocol; there it needs CAP_NET_ADMIN to send to processes, unless
+the module was loaded with user_send=1.
 
 With -x each message is shown as it crosses the socket: its bytes at their offsets
 in the datagram, with the name and meaning of each. With --write each datagram is
@@ -201,18 +235,40 @@ EXIT STATUS
 
 JSON
 With -o json every line is an object, and more members may be added to it. Times
-are integers: nanoseconds, or for unix_ns nanoseconds since 1970. An error that
-ends the command is text on standard error all the same.
+are integers: nanoseconds, or for unix_ns nanoseconds since 1970 at which the
+line was read. An error that ends the command is text on standard error all the
+same.
 
-  type "event"     group, name (of the group, on generic netlink only), seq, kind,
-                   boottime_ns (when it was made), unix_ns (when it was read),
+  type "event"     of the peer: group, name (of the group, on generic netlink
+                   only), seq, kind, boottime_ns (when it was made), unix_ns,
                    recovered (it was missed at first), lost (events missing before
                    it), bytes, data (base64), nsid (with --all-nsid, if it is from
                    another namespace)
+  type "change"    of route: action ("new", "replace", "del" or "other"), object
+                   ("link", "addr", "neigh", "route", "rule" or "other"), group,
+                   name (of the group), unix_ns, nsid; and as far as they apply
+                   and are not empty: family, index, link (its name), flags, mtu,
+                   state, kind, master, address, broadcast, label, lladdr,
+                   route_type, dst, gateway, src, protocol, scope, metric, hops (a
+                   list of gateway, index, link, weight), table, priority, from,
+                   to, fwmark, fwmask, iif, oif, goto, rule_action, msg_type and
+                   data (base64) of an object that is not decoded
+  type "uevent"    of uevent: group ("kernel" or "udev"), action, devpath,
+                   subsystem, seq, unix_ns, env (an object: all KEY=VALUE)
+  type "proc"      of proc: kind, cpu, seq (of that processor), lost (before it),
+                   monotonic_ns (when it happened), unix_ns; pid (the thread) and
+                   tgid (the process); and by kind: parent_pid, parent_tgid,
+                   tracer_pid, tracer_tgid, real, effective, comm, exit_code or
+                   killed_by, core_dumped, parent_signal, errno ("" if none)
+  type "listening" of usersock, at first: protocol, port, groups, unix_ns
+  type "message"   of usersock: from (a port ID), group (0: to us alone), pid,
+                   uid, gid, msg_type, msg_flags, seq, msg_port, answered,
+                   unix_ns, bytes, data (base64), nsid
   type "overrun"   count (overruns up to now), unix_ns
   type "error"     error (a text), unix_ns: a message that made no sense
-  type "summary"   received, recovered, lost, overruns, time_ns, groups: a list of
-                   group, name, nsid, received, recovered, lost
+  type "summary"   received, recovered (of the peer only), lost (of the peer and
+                   of proc), overruns, time_ns, groups: a list of group, name,
+                   nsid, received, recovered, lost
 
 With -x also:
 

@@ -97,7 +97,11 @@ func refuse(s source, given func(flag string) bool) error {
 				others = append(others, other.name())
 			}
 		}
-		return cli.Usagef("--%s means nothing to --via %s; it is for --via %s", flag, s.name(), strings.Join(others, ", "))
+		name := s.name()
+		if given("reply") && flag != "reply" {
+			name += " --reply"
+		}
+		return cli.Usagef("--%s means nothing to --via %s; it is for --via %s", flag, name, strings.Join(others, ", "))
 	}
 	return nil
 }

@@ -15,11 +15,16 @@ import (
 
 	"nlpeer/vm-test/internal/cache"
 	"nlpeer/vm-test/internal/kernel"
+	"nlpeer/vm-test/internal/kmod"
 	"nlpeer/vm-test/internal/tarball"
 )
 
 // GuestModule is where the module under test lies in the guest.
 const GuestModule = "/lib/nlpeer/nlpeer.ko"
+
+// extras are modules of the kernel's own that lie beside GuestModule for tests
+// to load: a link to play with, and what tells more about sockets.
+var extras = []string{"dummy", "netlink_diag"}
 
 // Guest is everything that is booted and sent into every guest.
 type Guest struct {
@@ -28,6 +33,7 @@ type Guest struct {
 	Tools  []string // our commands
 	YNL    string   // folder of the kernel's tool for specifications, "" without
 	Module string   // "" if there is none
+	Extras []string
 }
 
 // Payload lists what is sent into the guest after its boot.
@@ -41,6 +47,9 @@ func (g Guest) Payload() []tarball.Item {
 	}
 	if g.Module != "" {
 		items = append(items, tarball.Item{Source: g.Module, Name: GuestModule[1:]})
+	}
+	for _, e := range g.Extras {
+		items = append(items, tarball.Item{Source: e, Name: filepath.Join(filepath.Dir(GuestModule[1:]), filepath.Base(e))})
 	}
 	return items
 }
@@ -62,6 +71,7 @@ type built struct {
 	Tools       []string
 	YNL         string
 	Module      string
+	Extras      []string
 }
 
 // Want says what a guest cannot do without.
@@ -119,6 +129,13 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 			return Guest{}, err
 		}
 	}
+	tree, err := kmod.OpenTree(k.Modules())
+	if err != nil {
+		return Guest{}, err
+	}
+	if g.Extras, err = tree.Order(extras...); err != nil {
+		return Guest{}, err
+	}
 	module, err := BuildModule(ctx, c, k, source, moduleInputs, p)
 	switch {
 	case err == nil:
@@ -134,7 +151,7 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 			fmt.Fprintf(p.W, "nlvm: %v\nnlvm: going on without it, because of --no-module\n", err)
 		}
 	}
-	return g, remember(stamp, built{Fingerprint: fp, Initrd: g.Initrd, Tools: g.Tools, YNL: g.YNL, Module: g.Module})
+	return g, remember(stamp, built{Fingerprint: fp, Initrd: g.Initrd, Tools: g.Tools, YNL: g.YNL, Module: g.Module, Extras: g.Extras})
 }
 
 // reuse returns the last build if it is still what the sources say.
@@ -147,7 +164,7 @@ func reuse(stamp, fp string, k kernel.Unpacked) (Guest, bool) {
 	if json.Unmarshal(b, &last) != nil || last.Fingerprint != fp {
 		return Guest{}, false
 	}
-	g := Guest{Kernel: k, Initrd: last.Initrd, Tools: last.Tools, YNL: last.YNL, Module: last.Module}
+	g := Guest{Kernel: k, Initrd: last.Initrd, Tools: last.Tools, YNL: last.YNL, Module: last.Module, Extras: last.Extras}
 	files := append([]string{g.Initrd}, g.Tools...)
 	for _, f := range []string{g.YNL, g.Module} {
 		if f != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,31 @@ func InsmodFile(path string, params ...string) error {
 	}
 	defer f.Close()
 	return unix.FinitModule(int(f.Fd()), strings.Join(params, " "), 0)
+}
+
+// KernelModule loads one of the kernel's own modules that nlvm put beside ours,
+// and unloads it when the test ends.
+func KernelModule(t testing.TB, name string, params ...string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(os.Getenv("NLVM_MODULE")), name+".ko*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("module %s beside nlpeer.ko: %v, %v", name, files, err)
+	}
+	f, err := os.Open(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	flags := 0
+	if filepath.Ext(files[0]) != ".ko" {
+		flags = unix.MODULE_INIT_COMPRESSED_FILE
+	}
+	if err := unix.FinitModule(int(f.Fd()), strings.Join(params, " "), flags); err != nil {
+		t.Fatalf("insmod %s: %v\n%s", name, err, KernelLog(t))
+	}
+	t.Cleanup(func() {
+		Until(t, name+" is unloaded", func() bool { return Rmmod(name) == nil })
+	})
 }
 
 // Rmmod unloads a module and returns what delete_module(2) says, at once.

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+
+package listen_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+// startProc starts nlsub --via proc. It is told what happens from a moment on
+// that nothing shows, so processes are made until one is seen.
+func startProc(t *testing.T, flags ...string) *process {
+	t.Helper()
+	p := start(t, append([]string{"nlsub", "--via", "proc", "-o", "json"}, flags...)...)
+	p.listens(t, unix.NETLINK_CONNECTOR)
+	vmtest.Until(t, "nlsub hears of processes", func() bool {
+		run(t, "true")
+		return len(p.lines) > 0
+	})
+	return p
+}
+
+// child runs a shell command to its end and returns its process ID.
+func child(t *testing.T, script string) int {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", script)
+	_ = cmd.Run() // how it ends is what nlsub says
+	return cmd.Process.Pid
+}
+
+func TestProc(t *testing.T) {
+	p := startProc(t)
+	code := 1 + vmtest.Rand(t).IntN(255)
+	pid := child(t, fmt.Sprintf("exit %d", code))
+	p.find(t, object{"type": "proc", "kind": "fork", "pid": pid, "tgid": pid, "parent_tgid": os.Getpid()})
+	p.find(t, object{"kind": "exec", "pid": pid, "tgid": pid})
+	exit := p.find(t, object{"kind": "exit", "pid": pid})
+	if !exit.has(object{"exit_code": code, "core_dumped": false, "parent_tgid": os.Getpid(), "parent_signal": unix.SIGCHLD}) || exit["killed_by"] != nil {
+		t.Errorf("%v", exit)
+	}
+	if exit.number(t, "monotonic_ns") <= 0 || exit.number(t, "cpu") != 0 {
+		t.Errorf("%v", exit)
+	}
+
+	pid = child(t, "kill -9 $$")
+	if o := p.find(t, object{"kind": "exit", "pid": pid}); !o.has(object{"killed_by": 9, "core_dumped": false}) || o["exit_code"] != nil {
+		t.Errorf("%v", o)
+	}
+
+	pid = child(t, "kill -SEGV $$")
+	p.find(t, object{"kind": "coredump", "pid": pid, "parent_tgid": os.Getpid()})
+	p.find(t, object{"kind": "exit", "pid": pid, "killed_by": 11})
+
+	uid, gid := userID(t)
+	pid = child(t, "exec su user -c 'exit 3'")
+	p.find(t, object{"kind": "gid", "pid": pid, "real": gid, "effective": gid})
+	p.find(t, object{"kind": "uid", "pid": pid, "real": uid, "effective": uid})
+	p.find(t, object{"kind": "exit", "pid": pid, "exit_code": 3})
+
+	pid = child(t, `printf 'a "b"' >/proc/self/comm`)
+	p.find(t, object{"kind": "comm", "pid": pid, "comm": `a "b"`})
+
+	child(t, "setsid true")
+	p.find(t, object{"kind": "sid"})
+
+	sleeper := exec.Command("sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid = sleeper.Process.Pid
+	tracer := trace(t, pid)
+	p.find(t, object{"kind": "ptrace", "pid": pid, "tracer_pid": tracer, "tracer_tgid": os.Getpid()})
+	p.find(t, object{"kind": "ptrace", "pid": pid, "tracer_pid": 0, "tracer_tgid": 0})
+	_ = sleeper.Process.Kill()
+	_ = sleeper.Wait()
+	p.find(t, object{"kind": "exit", "pid": pid, "killed_by": 9})
+
+	_, summary, status := p.totals(t)
+	if status != 0 || !summary.has(object{"lost": 0, "overruns": 0}) {
+		t.Errorf("status %d, %v", status, summary)
+	}
+}
+
+// trace attaches to a process and lets go, and returns the thread that did it.
+func trace(t *testing.T, pid int) (tid int) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.PtraceAttach(pid); err != nil {
+		t.Fatal(err)
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.PtraceDetach(pid); err != nil {
+		t.Fatal(err)
+	}
+	return unix.Gettid()
+}
+
+// Only what was asked for, and the text.
+func TestProcKinds(t *testing.T) {
+	p := startProc(t, "-g", "exit,exec")
+	pid := child(t, "exit 5")
+	p.find(t, object{"kind": "exit", "pid": pid, "exit_code": 5})
+	_, summary, _ := p.totals(t)
+	for _, line := range p.seen {
+		if o := objects(t, line)[0]; o["kind"] != "exit" && o["kind"] != "exec" {
+			t.Errorf("%v", o)
+		}
+	}
+	if groups := summary["groups"].([]any); len(groups) != 2 || !summary.has(object{"lost": 0}) {
+		t.Errorf("%v", summary)
+	}
+
+	p = start(t, "nlsub", "--via", "proc", "-g", "ack")
+	p.listens(t, unix.NETLINK_CONNECTOR)
+	var second *process
+	vmtest.Until(t, "another listener is told of", func() bool {
+		second = start(t, "nlsub", "--via", "proc", "--for", "10ms", "-q")
+		for range second.lines {
+		}
+		return len(p.lines) > 0
+	})
+	if line := p.line(t); len(line) < 4 || line[:4] != "ack " {
+		t.Errorf("%q", line)
+	}
+}
+
+// What a slow listener misses is counted to the event: processors number theirs.
+func TestProcOverrun(t *testing.T) {
+	for _, kinds := range []string{"ack,fork,exec,uid,gid,sid,ptrace,comm,coredump,exit", "exec"} {
+		p := startProc(t, "--rcvbuf", "4K", "--fail-on-gap", "-g", kinds)
+		first := p.next(t).number(t, "seq")
+		p.signal(t, unix.SIGSTOP)
+		for p.drops(t, unix.NETLINK_CONNECTOR) == 0 {
+			run(t, "true")
+		}
+		before := p.drops(t, unix.NETLINK_CONNECTOR)
+		for range 20 {
+			run(t, "true")
+		}
+		dropped := p.drops(t, unix.NETLINK_CONNECTOR)
+		p.signal(t, unix.SIGCONT)
+		p.find(t, object{"type": "overrun", "count": 1})
+		pid := 0
+		vmtest.Until(t, "a process after the overrun", func() bool {
+			pid = child(t, "exec true")
+			for len(p.lines) > 0 {
+				if p.next(t).has(object{"kind": "exec", "pid": pid}) {
+					return true
+				}
+			}
+			return false
+		})
+		_, summary, code := p.totals(t)
+		received, sum, last := 0, int64(0), int64(0)
+		for _, line := range p.seen {
+			if o := objects(t, line)[0]; o["type"] == "proc" {
+				received++
+				sum += o.number(t, "lost")
+				last = o.number(t, "seq")
+			}
+		}
+		lost := summary.number(t, "lost")
+		if code != 1 || lost < int64(dropped-before) || lost < sum {
+			t.Errorf("%s: status %d, lost %d, %d in lines, at least %d: %v", kinds, code, lost, sum, dropped-before, summary)
+		}
+		if kinds != "exec" && (sum != lost || int64(received)+sum != last-first+1) {
+			t.Errorf("%d lines and %d lost are not the %d numbers from %d to %d", received, sum, last-first+1, first, last)
+		}
+	}
+}
+
+// The kernel makes no events for nobody: who ends says so.
+func TestProcLeaves(t *testing.T) {
+	quiet := func() bool {
+		s := vmtest.Open(t, unix.NETLINK_CONNECTOR, 0, 1)
+		defer s.Close()
+		run(t, "true")
+		_, err := s.TryRecv(0)
+		return err == unix.ETIMEDOUT
+	}
+	if !quiet() {
+		t.Fatal("there are events before anybody listens")
+	}
+	p := startProc(t)
+	if quiet() {
+		t.Error("there are no events while nlsub listens")
+	}
+	p.stop(t)
+	if !quiet() {
+		t.Error("there are events after nlsub has ended")
+	}
+}
+
+func TestProcRefused(t *testing.T) {
+	const silent = "nlsub: the process connector does not answer: it serves only the initial PID and user namespaces, and CAP_NET_ADMIN"
+	refused(t, "nlsub: process events need CAP_NET_ADMIN; try with sudo", "su", "user", "-c", "nlsub --via proc")
+	refused(t, "nlsub: process events exist in the initial network namespace only, and in kernels with CONFIG_PROC_EVENTS",
+		"unshare", "-n", "nlsub", "--via", "proc")
+	refused(t, silent, "unshare", "-p", "-f", "nlsub", "--via", "proc")
+	refused(t, "nlsub: process events need CAP_NET_ADMIN; try with sudo", "unshare", "-U", "-r", "nlsub", "--via", "proc")
+}
