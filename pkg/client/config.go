@@ -26,12 +26,21 @@ const (
 	// which sends back what it gets. It needs neither the module nor a
 	// privilege. Only [Dial] has it; [Listen] is for the other side.
 	UserSock
+	// Connector is the peer's callback on the connector, NETLINK_CONNECTOR. It
+	// has echo and events, no objects, and exists in the initial network
+	// namespace only. It reports no errors: who is not understood gets no answer.
+	// Listening needs CAP_NET_ADMIN.
+	Connector
+	// Rtnl is the peer's protocol family on rtnetlink, NETLINK_ROUTE. It has echo
+	// and objects, no events.
+	Rtnl
 )
 
 // carriers are all of them.
-var carriers = []Carrier{Raw, Generic, UserSock}
+var carriers = []Carrier{Raw, Generic, Connector, Rtnl, UserSock}
 
-// String returns the name that the commands use: "raw", "genl" or "usersock".
+// String returns the name that the commands use: "raw", "genl", "connector",
+// "rtnl" or "usersock".
 func (c Carrier) String() string {
 	switch c {
 	case Raw:
@@ -40,6 +49,10 @@ func (c Carrier) String() string {
 		return "genl"
 	case UserSock:
 		return "usersock"
+	case Connector:
+		return "connector"
+	case Rtnl:
+		return "rtnl"
 	}
 	return fmt.Sprintf("carrier %d", int(c))
 }
@@ -61,7 +74,7 @@ func (c *Carrier) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown carrier %q: must be %v, %v or %v", text, Raw, Generic, UserSock)
+	return fmt.Errorf("unknown carrier %q: must be raw, genl, connector, rtnl or usersock", text)
 }
 
 // A Config says how to reach the peer. The zero value is ready to use: the raw
@@ -94,12 +107,13 @@ type Config struct {
 	To uint32
 
 	// Groups are the multicast groups to join, nl_groups in bind(2): bit n-1
-	// stands for group n. 0 means group 1, the beacon's. It is for [Subscribe]
-	// on [Raw] only.
+	// stands for group n. 0 means group 1, the beacon's; group 2 has the events
+	// of objects. It is for [Subscribe] on [Raw] only.
 	Groups uint32
 
-	// GroupNames are the multicast groups to join by name. None means
-	// [wire.McgrpBeacon]. It is for [Subscribe] on [Generic] only.
+	// GroupNames are the multicast groups to join by name: [wire.McgrpBeacon],
+	// [wire.McgrpObjects]. None means the former. It is for [Subscribe] on
+	// [Generic] only. [Connector] has one group, and joins that.
 	GroupNames []string
 
 	// NetNS is an open file descriptor of a network namespace, such as
@@ -136,7 +150,8 @@ type Config struct {
 	Since map[uint32]uint64
 
 	// Acknowledge asks for an acknowledgment of each request, also of those
-	// that are answered anyway, and waits for both. It is for [Dial] only.
+	// that are answered anyway, and waits for both. It is for [Dial] only, and not
+	// for [Connector], which has no acknowledgments.
 	Acknowledge bool
 
 	// Tap, if it is not nil, sees all that crosses: it is called with each
@@ -183,12 +198,14 @@ func (cfg *Config) check(subscribe bool) error {
 		return configError(fmt.Sprintf("Config.Protocol is %d, must be 0 to %d", cfg.Protocol, maxProtocol))
 	case cfg.Protocol != 0 && cfg.Carrier != Raw:
 		return configError("Config.Protocol is for the raw carrier; the others have a protocol of their own")
-	case cfg.To != 0 && cfg.Carrier == Generic:
-		return configError("Config.To is for the raw carrier and usersock; generic netlink is the kernel's")
+	case cfg.To != 0 && cfg.Carrier != Raw && cfg.Carrier != UserSock:
+		return configError(fmt.Sprintf("Config.To is for the raw carrier and usersock; %v is the kernel's", cfg.Carrier))
 	case cfg.To == 0 && cfg.Carrier == UserSock && !subscribe:
 		return configError("Config.To is 0: on usersock there is no kernel, but a process to talk to")
 	case cfg.To != 0 && cfg.Acknowledge:
 		return configError("Config.Acknowledge is for the kernel; a process, which Config.To names, acknowledges nothing")
+	case cfg.Acknowledge && cfg.Carrier == Connector:
+		return configError("Config.Acknowledge is for other carriers; the connector acknowledges nothing")
 	case cfg.NetNS < 0:
 		return configError(fmt.Sprintf("Config.NetNS is %d, not a file descriptor", cfg.NetNS))
 	case cfg.ReceiveBuffer < 0:
@@ -211,10 +228,12 @@ func (cfg *Config) check(subscribe bool) error {
 	switch {
 	case cfg.Carrier == UserSock:
 		return configError("usersock has no events of the peer: use Listen")
+	case cfg.Carrier == Rtnl:
+		return configError("rtnetlink has no events of the peer: use another carrier")
 	case cfg.To != 0:
 		return configError("a Subscription hears the kernel: use Dial, or Listen, for Config.To")
 	case cfg.Groups != 0 && cfg.Carrier != Raw:
-		return configError("Config.Groups is for the raw carrier; generic netlink has Config.GroupNames")
+		return configError("Config.Groups is for the raw carrier; generic netlink has Config.GroupNames, the connector one group")
 	case len(cfg.GroupNames) != 0 && cfg.Carrier != Generic:
 		return configError("Config.GroupNames is for generic netlink; the raw carrier has Config.Groups")
 	case cfg.Acknowledge:
@@ -225,15 +244,40 @@ func (cfg *Config) check(subscribe bool) error {
 
 // checkSince refuses groups that cfg does not join.
 func (cfg *Config) checkSince() error {
+	joined := cfg.groups()
 	for g := range cfg.Since {
-		switch {
-		case cfg.Carrier == Raw && g >= 1 && g <= 32 && (cfg.Groups&(1<<(g-1)) != 0 || cfg.Groups == 0 && g == 1):
-		case cfg.Carrier == Generic && g == wire.GroupBeacon && (len(cfg.GroupNames) == 0 || slices.Contains(cfg.GroupNames, wire.McgrpBeacon)):
-		default:
+		if !slices.Contains(joined, g) {
 			return configError(fmt.Sprintf("Config.Since names group %d, which is not joined", g))
 		}
 	}
 	return nil
+}
+
+// groups are the groups that a subscription joins, those of the peer that have
+// a number in [Event].
+func (cfg *Config) groups() (joined []uint32) {
+	switch cfg.Carrier {
+	case Raw:
+		mask := cfg.Groups
+		if mask == 0 {
+			mask = 1
+		}
+		for g := uint32(1); g <= 32; g++ {
+			if mask&(1<<(g-1)) != 0 {
+				joined = append(joined, g)
+			}
+		}
+	case Generic:
+		if len(cfg.GroupNames) == 0 || slices.Contains(cfg.GroupNames, wire.McgrpBeacon) {
+			joined = append(joined, wire.GroupBeacon)
+		}
+		if slices.Contains(cfg.GroupNames, wire.McgrpObjects) {
+			joined = append(joined, wire.GroupObjects)
+		}
+	case Connector:
+		joined = append(joined, wire.GroupConnector)
+	}
+	return joined
 }
 
 // A target is whom a socket talks to.
@@ -243,6 +287,10 @@ type target struct {
 	port     uint32 // 0 is the kernel
 	anyone   bool   // nobody alone: everybody's messages are let in
 	foreign  bool   // no protocol of the nlpeer module
+	join     uint32 // a group to join by its number, where Config has none
+	// probe is how a socket finds out that the peer is there, where neither its
+	// protocol nor a family tells; nil where one does.
+	probe func(fd int) error
 }
 
 func (cfg *Config) target() target {
@@ -251,6 +299,10 @@ func (cfg *Config) target() target {
 		return target{protocol: wire.NetlinkGeneric, family: wire.FamilyName}
 	case cfg.Carrier == UserSock:
 		return target{protocol: unix.NETLINK_USERSOCK, port: cfg.To, foreign: true}
+	case cfg.Carrier == Connector:
+		return target{protocol: wire.NetlinkConnector, probe: probeConnector}
+	case cfg.Carrier == Rtnl:
+		return target{protocol: wire.NetlinkRoute, probe: probeRtnl}
 	case cfg.Protocol == 0:
 		return target{protocol: wire.NetlinkTest, port: cfg.To}
 	}

@@ -34,8 +34,9 @@ type Conn struct {
 	req []byte // the request, built anew for each call
 	buf []byte // the datagram received last
 	// rest is what of buf is not looked at yet.
-	rest []byte
-	raw  bool // what is expected is small, see rawLimit
+	rest   []byte
+	raw    bool   // what is expected is small, see rawLimit
+	cookie uint32 // repeated in the answers on the connector
 
 	// What receive leaves.
 	n     int
@@ -62,8 +63,12 @@ type Counters struct {
 
 // Dial opens a connection to the peer. ctx limits the call, not the Conn.
 //
-// It fails with [ErrNotLoaded] if the kernel does not know the peer, EINVAL if
-// cfg makes no sense, EADDRINUSE if cfg.PortID is in use, and
+// On [Connector] and [Rtnl] it sends an empty echo, as only the answer tells that
+// the peer is there.
+//
+// It fails with [ErrNotLoaded] if the kernel does not know the peer,
+// [ErrNoCarrier] if that has no such carrier in the namespace, EINVAL if cfg
+// makes no sense, EADDRINUSE if cfg.PortID is in use, and
 // [os.ErrPermission] if cfg asks for what the caller may not have.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	c, err := dial(ctx, cfg, cfg.target())
@@ -108,8 +113,9 @@ func newConn(s *socket, cfg Config, size int) *Conn {
 		cfg:    cfg,
 		// Sequence numbers begin anywhere, so that nobody can guess them and an
 		// answer to an earlier socket with our port ID is not taken for ours.
-		seq: rand.Uint32(),
-		buf: make([]byte, size),
+		seq:    rand.Uint32(),
+		cookie: rand.Uint32(),
+		buf:    make([]byte, size),
 	}
 	c.receive = func(uintptr) bool {
 		c.n, c.errno = recv(c.fd, c.buf, c.raw)
@@ -198,7 +204,7 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 			if err != nil {
 				return wire.Message{}, err
 			}
-			if c.ours(m.Header) {
+			if c.ours(m) {
 				return m, nil
 			}
 		}
@@ -207,6 +213,10 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 		if c.errno == unix.EAGAIN {
 			if overrun {
 				return wire.Message{}, &OverrunError{Op: op, Count: c.overruns.Load()}
+			}
+			if c.cfg.Carrier == Connector && c.peer == 0 {
+				// The kernel has answered by now if it ever will.
+				return wire.Message{}, &notLoadedError{"nobody answers on the connector, which reports no errors", errSilent}
 			}
 			if err := c.wait(lim); err != nil {
 				return wire.Message{}, err
@@ -218,7 +228,7 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 			c.tapped(c.buf, c.n)
 			if c.n > len(c.buf) {
 				h, err := wire.ParseHeader(c.buf)
-				if err != nil || c.ours(h) {
+				if err != nil || c.ours(wire.Message{Header: h, Body: c.buf[wire.HeaderLen:]}) {
 					return wire.Message{}, ErrTruncated
 				}
 				continue
@@ -238,7 +248,18 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 
 // ours tells whether a message answers the request in progress, and counts it
 // if not.
-func (c *Conn) ours(h wire.Header) bool {
+func (c *Conn) ours(m wire.Message) bool {
+	h := m.Header
+	if c.cfg.Carrier == Connector {
+		// Neither side has a use for the message header. The port ID in it is 0,
+		// but nobody else sees what is sent to our socket alone.
+		cn, _, err := wire.ParseConnector(m.Body)
+		if err != nil || cn.Idx != wire.CnIdx || cn.Val != wire.CnVal || cn.Ack != c.cookie {
+			c.foreign.Add(1)
+			return false
+		}
+		h.PortID, h.Seq = c.port, cn.Seq
+	}
 	switch {
 	case h.PortID != c.port:
 		c.foreign.Add(1)
@@ -267,5 +288,48 @@ func (c *Conn) ack(op string, m wire.Message) error {
 	if a.Errno == syscall.ENOENT && c.cfg.Carrier == Generic && a.ExtAck.Empty() {
 		return &notLoadedError{fmt.Sprintf("generic netlink family %q is gone", c.family.Name), a.Errno}
 	}
+	if a.Errno == syscall.EOPNOTSUPP && c.cfg.Carrier == Rtnl && a.ExtAck.Empty() {
+		return &notLoadedError{fmt.Sprintf("rtnetlink has no protocol family %d any more", wire.RtnlFamily), a.Errno}
+	}
 	return ackError(op, &a)
+}
+
+// A Family is what the kernel calls a generic netlink family.
+type Family struct {
+	// ID is its number, the type of its messages, until the module is unloaded.
+	ID uint16
+	// Version is that of its interface, [wire.FamilyVersion].
+	Version uint8
+	// Name is [wire.FamilyName].
+	Name string
+	// Groups are its multicast groups.
+	Groups []FamilyGroup
+}
+
+// A FamilyGroup is a multicast group of a Family.
+type FamilyGroup struct {
+	// ID is the number of the group on generic netlink. It is not that in
+	// [Event].
+	ID uint32
+	// Name is the group's name, such as [wire.McgrpBeacon].
+	Name string
+}
+
+// Family returns what the kernel said about the peer's generic netlink family
+// when its socket was opened. It needs no privilege.
+//
+// On another carrier it uses a generic netlink socket in the same namespace.
+func (c *Conn) Family(ctx context.Context) (Family, error) {
+	g := c
+	if c.cfg.Carrier != Generic {
+		var err error
+		if g, err = c.generic(ctx); err != nil {
+			return Family{}, opError("getfamily", err)
+		}
+	}
+	f := Family{ID: g.family.ID, Version: g.family.Version, Name: g.family.Name}
+	for _, m := range g.family.Groups {
+		f.Groups = append(f.Groups, FamilyGroup{m.ID, m.Name})
+	}
+	return f, nil
 }

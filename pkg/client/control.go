@@ -27,6 +27,8 @@ type Beacon struct {
 	Generic bool
 	// Size is the length of each event's data, 0 to [wire.DataMax] bytes.
 	Size int
+	// Connector says that the connector's group hears it.
+	Connector bool
 }
 
 // A BeaconChange is what to change about a beacon. Fields that are nil stay as
@@ -42,6 +44,9 @@ type BeaconChange struct {
 	Generic *bool
 	// Size is as in [Beacon].
 	Size *int
+	// Connector is as in [Beacon]. Only the initial network namespace has a
+	// connector; in others the kernel refuses true with EOPNOTSUPP.
+	Connector *bool
 }
 
 // Stats are the statistics of a namespace since it came to be.
@@ -52,6 +57,8 @@ type Stats struct {
 	Beacon BeaconStats
 	// History is about the history of events.
 	History HistoryStats
+	// Objects is about the table of objects.
+	Objects ObjectStats
 }
 
 // CarrierStats tell what one carrier did.
@@ -66,6 +73,8 @@ type CarrierStats struct {
 	// Errors is the number of requests that failed in a handler. Those that the
 	// netlink core refused before do not count.
 	Errors uint64
+	// Errs are the same one by one, those that occurred.
+	Errs []ErrorCount
 	// RxBytes and TxBytes are the bytes of the requests and of the replies,
 	// message headers included.
 	RxBytes, TxBytes uint64
@@ -73,6 +82,14 @@ type CarrierStats struct {
 	Events uint64
 	// EventErrors is the number of events lost for lack of memory.
 	EventErrors uint64
+}
+
+// An ErrorCount tells how often requests failed with one error.
+type ErrorCount struct {
+	// Errno is the error, 0 for all those that have no counter of their own.
+	Errno syscall.Errno
+	// Count is how often.
+	Count uint64
 }
 
 // BeaconStats tell what the beacon did.
@@ -92,11 +109,28 @@ type HistoryStats struct {
 	Size uint32
 	// Held is the number of events that it holds.
 	Held uint32
+	// Bytes is the number of bytes that the objects in those events take,
+	// BytesMax the greatest number that they may.
+	Bytes, BytesMax uint64
+}
+
+// ObjectStats tell about the table of objects.
+type ObjectStats struct {
+	// Count is the number of objects, CountMax the greatest number that there
+	// may be.
+	Count, CountMax uint32
+	// Bytes is the number of bytes that they take, BytesMax the greatest number
+	// that they may.
+	Bytes, BytesMax uint64
+	// Generation is the number of changes up to now.
+	Generation uint64
+	// Snapshots is the number of atomic dumps in progress.
+	Snapshots uint32
 }
 
 // Beacon returns the settings of the namespace's beacon. It needs no privilege.
 //
-// On a raw Conn it uses a generic netlink socket in the same namespace.
+// On another carrier it uses a generic netlink socket in the same namespace.
 func (c *Conn) Beacon(ctx context.Context) (Beacon, error) {
 	var b Beacon
 	err := c.call(ctx, "beacon-get", wire.CmdBeaconGet, nil, func(attrs []byte) (err error) {
@@ -117,7 +151,7 @@ func (c *Conn) Beacon(ctx context.Context) (Beacon, error) {
 // fails with EINVAL before anything is sent. One out of range is refused by
 // the kernel with ERANGE.
 //
-// On a raw Conn it uses a generic netlink socket in the same namespace.
+// On another carrier it uses a generic netlink socket in the same namespace.
 func (c *Conn) SetBeacon(ctx context.Context, change BeaconChange) error {
 	attrs, err := change.append(nil)
 	if err != nil {
@@ -128,7 +162,7 @@ func (c *Conn) SetBeacon(ctx context.Context, change BeaconChange) error {
 
 // Stats returns the statistics of the namespace. It needs no privilege.
 //
-// On a raw Conn it uses a generic netlink socket in the same namespace.
+// On another carrier it uses a generic netlink socket in the same namespace.
 func (c *Conn) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
 	err := c.call(ctx, "stats-get", wire.CmdStatsGet, nil, func(attrs []byte) (err error) {
@@ -209,7 +243,8 @@ func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse fu
 	return nil
 }
 
-// generic returns the generic netlink Conn in the namespace of a raw one.
+// generic returns the generic netlink Conn in the namespace of one on another
+// carrier.
 func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 	if err := c.atKernel(); err != nil {
 		return nil, err
@@ -310,6 +345,13 @@ func (b *BeaconChange) append(attrs []byte) ([]byte, error) {
 		}
 		attrs = wire.AppendUint32(attrs, wire.AttrBeaconSize, uint32(*b.Size))
 	}
+	if b.Connector != nil {
+		var v uint32
+		if *b.Connector {
+			v = 1
+		}
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconConnector, v)
+	}
 	return attrs, nil
 }
 
@@ -332,6 +374,9 @@ func parseBeacon(attrs []byte) (Beacon, error) {
 		case wire.AttrBeaconSize:
 			v, err = a.Uint32()
 			b.Size = int(v)
+		case wire.AttrBeaconConnector:
+			v, err = a.Uint32()
+			b.Connector = v != 0
 		}
 		if err != nil {
 			return Beacon{}, err
@@ -355,6 +400,8 @@ func parseStats(attrs []byte) (Stats, error) {
 			s.Beacon, err = parseBeaconStats(a.Data)
 		case wire.AttrStatsHistory:
 			s.History, err = parseHistoryStats(a.Data)
+		case wire.AttrStatsObjects:
+			s.Objects, err = parseObjectStats(a.Data)
 		}
 		if err != nil {
 			return Stats{}, err
@@ -388,12 +435,37 @@ func parseCarrierStats(attrs []byte) (CarrierStats, error) {
 			s.Events, err = a.Uint64()
 		case wire.AttrCarrierStatsEventErrors:
 			s.EventErrors, err = a.Uint64()
+		case wire.AttrCarrierStatsError:
+			var e ErrorCount
+			e, err = parseErrorCount(a.Data)
+			s.Errs = append(s.Errs, e)
 		}
 		if err != nil {
 			return CarrierStats{}, err
 		}
 	}
 	return s, nil
+}
+
+func parseErrorCount(attrs []byte) (ErrorCount, error) {
+	var e ErrorCount
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return ErrorCount{}, err
+		}
+		switch a.Type {
+		case wire.AttrErrorStatsErrno:
+			var v uint32
+			v, err = a.Uint32()
+			e.Errno = syscall.Errno(v)
+		case wire.AttrErrorStatsCount:
+			e.Count, err = a.Uint64()
+		}
+		if err != nil {
+			return ErrorCount{}, err
+		}
+	}
+	return e, nil
 }
 
 func parseBeaconStats(attrs []byte) (BeaconStats, error) {
@@ -428,9 +500,40 @@ func parseHistoryStats(attrs []byte) (HistoryStats, error) {
 			s.Size, err = a.Uint32()
 		case wire.AttrHistoryStatsHeld:
 			s.Held, err = a.Uint32()
+		case wire.AttrHistoryStatsBytes:
+			s.Bytes, err = a.Uint64()
+		case wire.AttrHistoryStatsBytesMax:
+			s.BytesMax, err = a.Uint64()
 		}
 		if err != nil {
 			return HistoryStats{}, err
+		}
+	}
+	return s, nil
+}
+
+func parseObjectStats(attrs []byte) (ObjectStats, error) {
+	var s ObjectStats
+	for a, err := range wire.Attrs(attrs) {
+		if err != nil {
+			return ObjectStats{}, err
+		}
+		switch a.Type {
+		case wire.AttrObjectStatsCount:
+			s.Count, err = a.Uint32()
+		case wire.AttrObjectStatsCountMax:
+			s.CountMax, err = a.Uint32()
+		case wire.AttrObjectStatsBytes:
+			s.Bytes, err = a.Uint64()
+		case wire.AttrObjectStatsBytesMax:
+			s.BytesMax, err = a.Uint64()
+		case wire.AttrObjectStatsGeneration:
+			s.Generation, err = a.Uint64()
+		case wire.AttrObjectStatsSnapshots:
+			s.Snapshots, err = a.Uint32()
+		}
+		if err != nil {
+			return ObjectStats{}, err
 		}
 	}
 	return s, nil

@@ -256,7 +256,7 @@ func TestCarrierText(t *testing.T) {
 	if err == nil || c != client.Generic {
 		t.Fatalf("%v, error %v", c, err)
 	}
-	diff(t, `unknown carrier "pigeon": must be raw, genl or usersock`, err.Error())
+	diff(t, `unknown carrier "pigeon": must be raw, genl, connector, rtnl or usersock`, err.Error())
 	if _, err := client.Carrier(7).MarshalText(); err == nil {
 		t.Error("an unknown carrier has a name")
 	}

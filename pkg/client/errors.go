@@ -22,6 +22,53 @@ var ErrNotLoaded error = notLoaded{}
 // its end is lost. No message of the nlpeer protocols is that long.
 var ErrTruncated = errors.New("datagram is longer than the receive buffer")
 
+// ErrNoCarrier says that the peer can not be reached by the carrier that
+// [Config] names: the connector exists in the initial network namespace only,
+// and the module does without the connector or rtnetlink if its parameters say
+// so. errors.Is finds [os.ErrNotExist] in it.
+var ErrNoCarrier error = noCarrier{}
+
+// ErrEnded says that the peer has left the namespace of a Subscription, as the
+// last event of each group told: its module was unloaded. Its groups will have
+// no more events.
+var ErrEnded = errors.New("the peer left the namespace")
+
+// ErrDumpInterrupted says that the table of objects changed while it was
+// dumped. Objects that were there all the time have all been yielded, each once;
+// others may be missing, or be there no longer.
+var ErrDumpInterrupted = errors.New("the table changed during the dump")
+
+type noCarrier struct{}
+
+func (noCarrier) Error() string        { return "the peer can not be reached by this carrier" }
+func (noCarrier) Is(target error) bool { return target == os.ErrNotExist }
+
+// noCarrierError is ErrNoCarrier with its reason.
+type noCarrierError struct {
+	reason string
+	cause  error
+}
+
+func (e *noCarrierError) Error() string   { return e.reason }
+func (e *noCarrierError) Unwrap() []error { return []error{ErrNoCarrier, e.cause} }
+
+// A GroupError says that the generic netlink family has no multicast group of a
+// name. errors.Is finds [os.ErrNotExist] in it.
+type GroupError struct {
+	// Family is the name of the family, Group that of the group.
+	Family, Group string
+	// Known are the names of the groups that the family has.
+	Known []string
+}
+
+// Error says which group there is not.
+func (e *GroupError) Error() string {
+	return fmt.Sprintf("family %q has no multicast group %q", e.Family, e.Group)
+}
+
+// Is says that the group does not exist.
+func (e *GroupError) Is(target error) bool { return target == os.ErrNotExist }
+
 type notLoaded struct{}
 
 func (notLoaded) Error() string        { return "the nlpeer module is not loaded" }
@@ -51,10 +98,13 @@ func (e configError) Error() string        { return string(e) }
 func (e configError) Is(target error) bool { return target == syscall.EINVAL }
 
 // sizeError is an EMSGSIZE that was found before the kernel was asked.
-type sizeError int
+type sizeError struct {
+	what   string
+	n, max int
+}
 
 func (e sizeError) Error() string {
-	return fmt.Sprintf("payload of %d bytes is longer than %d", int(e), wire.PayloadMax)
+	return fmt.Sprintf("%s of %d bytes is longer than %d", e.what, e.n, e.max)
 }
 func (e sizeError) Is(target error) bool { return target == syscall.EMSGSIZE }
 

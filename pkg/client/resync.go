@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -67,7 +68,7 @@ func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.S
 			}
 			switch {
 			case err != nil:
-				g.dropEvents()
+				g.dropDump()
 				yield(Event{}, opError(op, err))
 				return
 			case !ok:
@@ -78,7 +79,7 @@ func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.S
 			e.Lost = w.Seq - seq - 1
 			seq = w.Seq
 			if !yield(e, nil) {
-				g.dropEvents()
+				g.dropDump()
 				return
 			}
 		}
@@ -129,16 +130,16 @@ func (c *Conn) nextEvent(op string, lim *limit, group uint32, seq uint64) (e wir
 	return e, true, nil
 }
 
-// dropEvents reads what is left of a dump, because the kernel refuses to begin
+// dropDump reads what is left of a dump, because the kernel refuses to begin
 // another before the end (EBUSY, __netlink_dump_start in
 // net/netlink/af_netlink.c). It does not wait: each receive makes the kernel
 // queue the next part. It reports whether it came to the end. The lock is held.
-func (c *Conn) dropEvents() bool {
+func (c *Conn) dropDump() bool {
 	for {
 		for len(c.rest) > 0 {
 			m, rest, err := wire.NextMessage(c.rest)
 			c.rest = rest
-			if err == nil && c.ours(m.Header) && (m.Type == wire.MsgDone || m.Type == wire.MsgError) {
+			if err == nil && c.ours(m) && (m.Type == wire.MsgDone || m.Type == wire.MsgError) {
 				return true
 			}
 		}
@@ -207,6 +208,9 @@ func (s *Subscription) recover(ctx context.Context) (e Event, ok, last bool, err
 		s.failed.Add(1)
 		s.hangUp()
 		more = false
+		if errors.Is(err, ErrNotLoaded) && s.cfg.Carrier != Raw {
+			s.end.gone = true // and its last word was lost
+		}
 	case more && r.holding && w.Seq >= r.held.Seq:
 		more = false
 	case more && !r.holding && s.gap(g, w.Seq):
@@ -285,11 +289,11 @@ func (s *Subscription) stopAsking() {
 	s.resync.group = nil
 }
 
-// abandon is dropEvents for who does not hold the lock.
+// abandon is dropDump for who does not hold the lock.
 func (c *Conn) abandon() bool {
 	c.lock.acquireAlways()
 	defer c.lock.release()
-	return !c.closed.Load() && c.dropEvents()
+	return !c.closed.Load() && c.dropDump()
 }
 
 // sideConn returns the Conn that the peer is asked by, in the namespace of the

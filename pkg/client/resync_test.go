@@ -100,9 +100,10 @@ func serveEvents(t *testing.T, u *user, dumps ...dump) <-chan result[[]since] {
 					flush()
 				}
 			}
-			flush()
+			// The end comes with what is left, as who breaks off a dump does not
+			// wait for it.
 			r.Type = wire.MsgDone
-			part = wire.AppendMessage(nil, r, binary.NativeEndian.AppendUint32(nil, uint32(-int32(d.errno))))
+			part = wire.AppendMessage(part, r, binary.NativeEndian.AppendUint32(nil, uint32(-int32(d.errno))))
 			flush()
 			if err != nil {
 				return asked, err

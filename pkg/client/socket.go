@@ -143,10 +143,28 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 			return err
 		}
 	}
+	if to.probe != nil {
+		// Before a group is joined, so that nothing but the answer can come.
+		if err := control(rc, to.probe); err != nil {
+			return explainProbe(ctx, cfg, err)
+		}
+	}
+	if to.join != 0 {
+		if err := nl.SetOption(netlink.BroadcastError, true); err != nil {
+			return err
+		}
+		if err := nl.JoinGroup(to.join); err != nil {
+			return err
+		}
+	}
 	for _, name := range cfg.GroupNames {
 		i := slices.IndexFunc(s.family.Groups, func(g genetlink.MulticastGroup) bool { return g.Name == name })
 		if i < 0 {
-			return fmt.Errorf("family %q has no multicast group %q: %w", s.family.Name, name, os.ErrNotExist)
+			e := &GroupError{Family: s.family.Name, Group: name}
+			for _, g := range s.family.Groups {
+				e.Known = append(e.Known, g.Name)
+			}
+			return e
 		}
 		if err := nl.JoinGroup(s.family.Groups[i].ID); err != nil {
 			return err

@@ -25,13 +25,17 @@ import (
 // of the largest events.
 const eventRoom = 64 << 10
 
+// rawObjects is the group of the raw protocol that has the events of objects.
+const rawObjects = 2
+
 // OwnNSID is the namespace ID of events from the subscription's own namespace.
 const OwnNSID = -1
 
 // An Event is one event of a multicast group.
 type Event struct {
 	// Group is the group it was sent to: 1 to 32 on the raw carrier,
-	// [wire.GroupBeacon] on generic netlink.
+	// [wire.GroupBeacon] or [wire.GroupObjects] on generic netlink,
+	// [wire.GroupConnector] on the connector.
 	Group uint32
 	// Seq is its number in its group and namespace. Numbers begin at 1.
 	Seq uint64
@@ -43,6 +47,10 @@ type Event struct {
 	// Data depends on Kind. It is valid until the iteration goes on; Clone
 	// keeps it longer.
 	Data []byte
+	// Object is what the event is about if Kind is one of an object's: as it is
+	// since, or as it was before [wire.KindObjectDel]. It is valid as long as
+	// Data. Its Key is nil otherwise.
+	Object ObjectView
 	// Lost is the number of events that are missing right before this one in
 	// its group and namespace, and could not be recovered. It is 0 in the first
 	// event of a group that Config.Since does not name, as nobody knows what the
@@ -57,9 +65,12 @@ type Event struct {
 	NSID int32
 }
 
-// Clone returns a copy of e whose Data stay valid.
+// Clone returns a copy of e whose Data and Object stay valid.
 func (e Event) Clone() Event {
 	e.Data = bytes.Clone(e.Data)
+	if e.Object.Key != nil {
+		e.Object = e.Object.in(nil)
+	}
 	return e
 }
 
@@ -76,6 +87,21 @@ func (e Event) Clone() Event {
 // other namespaces. And a group of which nothing was heard before an overrun
 // has no number to go on from, unless Config.Since has one: what it lost is not
 // known. If the peer can not be asked, what is missing counts as lost.
+//
+// A Subscription on [Raw] holds the module: it can not be unloaded until that is
+// closed (rmmod fails with EBUSY). On [Generic] and [Connector] it can, and the
+// peer says so in each group by an event of kind [wire.KindEnd], the group's
+// last. The iteration then ends with [ErrEnded]. Such an event of another
+// namespace (Config.AllNSID) is an [Event] like any other: that namespace was
+// removed, or the module unloaded.
+//
+// With Config.AllNSID there may be more from other namespaces when the iteration
+// ends; what is in the receive buffer by then is yielded before.
+//
+// On the connector the peer does not learn of listeners but by sending, and does
+// not keep what nobody took. A Subscription asks the kernel to say that its
+// buffer was full (NETLINK_BROADCAST_ERROR in netlink(7)), so that what it misses
+// is kept like the events of other groups.
 type Subscription struct {
 	*socket
 	cfg Config
@@ -104,6 +130,8 @@ type Subscription struct {
 	errno   syscall.Errno
 
 	resync resync
+	end    end
+	large  bool // events may be, see rawLimit
 
 	received, recovered, lost, overruns, failed, foreign, unknown atomic.Uint64
 
@@ -168,9 +196,12 @@ type GroupStats struct {
 // Events that are sent from then on are received; [Subscription.Events] ranges
 // over them.
 //
-// Joining the groups of the peer needs no privilege. It fails with
-// [ErrNotLoaded] if the kernel does not know the peer, [os.ErrNotExist] if
-// generic netlink has no group of a name, EINVAL if cfg makes no sense,
+// Joining the groups of the peer needs no privilege, except that of the
+// connector, which needs CAP_NET_ADMIN in the user namespace that owns the
+// network namespace. It fails with [ErrNotLoaded] if the kernel does not know the
+// peer, [ErrNoCarrier] if that has no such carrier in the namespace, a
+// [*GroupError] if generic netlink has no group of a name, EINVAL if cfg makes no
+// sense,
 // EADDRINUSE if cfg.PortID is in use, and [os.ErrPermission] if cfg asks for
 // what the caller may not have.
 func Subscribe(ctx context.Context, cfg Config) (*Subscription, error) {
@@ -183,7 +214,7 @@ func Subscribe(ctx context.Context, cfg Config) (*Subscription, error) {
 
 // Subscribe joins multicast groups of the peer that c talks to, in the same
 // namespace and by the same carrier, on a socket of its own. Groups are the
-// numbers of [Event]; none means the beacon's. The Subscription lives on when c
+// numbers of [Event]; none means the beacon's, or the connector's. The Subscription lives on when c
 // is closed. It fails as the function [Subscribe] does.
 func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, error) {
 	if err := c.atKernel(); err != nil {
@@ -200,7 +231,10 @@ func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, 
 		case c.cfg.Carrier == Raw && g >= 1 && g <= 32:
 			cfg.Groups |= 1 << (g - 1)
 		case c.cfg.Carrier == Generic && g == wire.GroupBeacon:
-			cfg.GroupNames = []string{wire.McgrpBeacon}
+			cfg.GroupNames = append(cfg.GroupNames, wire.McgrpBeacon)
+		case c.cfg.Carrier == Generic && g == wire.GroupObjects:
+			cfg.GroupNames = append(cfg.GroupNames, wire.McgrpObjects)
+		case c.cfg.Carrier == Connector && g == wire.GroupConnector:
 		default:
 			return nil, opError("subscribe", configError(fmt.Sprintf("the %v carrier has no group %d", c.cfg.Carrier, g)))
 		}
@@ -230,6 +264,9 @@ func subscribe(ctx context.Context, cfg Config, to target) (*Subscription, error
 	if cfg.Carrier == Generic && len(cfg.GroupNames) == 0 {
 		cfg.GroupNames = []string{wire.McgrpBeacon}
 	}
+	if cfg.Carrier == Connector {
+		to.join = wire.CnIdx
+	}
 	sock, err := open(ctx, &cfg, to)
 	if err != nil {
 		return nil, err
@@ -249,6 +286,10 @@ func newSubscription(sock *socket, cfg Config, size int) *Subscription {
 		buf:    make([]byte, size),
 		nsid:   OwnNSID,
 		groups: make(map[groupKey]*group),
+	}
+	s.end.open = cfg.groups()
+	for _, num := range s.end.open {
+		s.large = s.large || num == wire.GroupObjects || num == wire.GroupConnector || num == rawObjects
 	}
 	for num, seq := range cfg.Since {
 		g := s.group(groupKey{OwnNSID, num})
@@ -333,9 +374,9 @@ var errRanging = errors.New("events are already ranged over")
 // An error comes with a zero Event. After an [*OverrunError], a
 // [ErrTruncated], or an error of package wire about a message that makes no
 // sense, the iteration goes on. All others are its last: the error of ctx, or
-// [net.ErrClosed], or one that the socket reports.
+// [net.ErrClosed], or [ErrEnded], or one that the socket reports.
 //
-// An event's Data are valid until the loop's body ends. Nothing is allocated
+// An event's Data and Object are valid until the loop's body ends. Nothing is allocated
 // per event.
 func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
@@ -386,7 +427,7 @@ next:
 		}
 		if s.resync.group != nil || len(s.resync.due) > 0 {
 			e, ok, last, err := s.recover(ctx)
-			if ok || err != nil {
+			if err != nil || ok && !s.end.take(e) {
 				return e, last, err
 			}
 			continue
@@ -415,23 +456,33 @@ next:
 				s.resync.group, s.resync.held, s.resync.holding = g, w, true
 				continue next
 			}
-			return s.count(g, w, false), false, nil
+			if e := s.count(g, w, false); !s.end.take(e) {
+				return e, false, nil
+			}
 		}
-		got, last, err := s.fill(ctx, !s.resync.behind)
+		got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
 		if err != nil {
 			return Event{}, last, err
 		}
-		if !got && s.resync.behind {
+		switch {
+		case got:
+		case s.resync.behind:
 			s.resync.behind = false
 			s.resync.due = s.known()
+		case s.end.gone:
+			return Event{}, true, ErrEnded
 		}
 	}
 }
 
 // attrs returns the attributes of an event.
 func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
-	if s.cfg.Carrier == Raw {
+	switch s.cfg.Carrier {
+	case Raw:
 		return m.Body, m.Type == wire.MsgEvent
+	case Connector:
+		h, attrs, err := wire.ParseConnector(m.Body)
+		return attrs, err == nil && h.Idx == wire.CnIdx && h.Val == wire.CnVal
 	}
 	if m.Type != s.family.ID {
 		return nil, false
@@ -480,12 +531,21 @@ func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err
 }
 
 // recvFrom receives one datagram and its sender without waiting. For why the
-// system call is a raw one, see rawLimit; an event is never longer than that.
+// system call is a raw one, see rawLimit; only an object makes an event longer
+// than that.
 func (s *Subscription) recvFrom() bool {
 	s.fromLen = unix.SizeofSockaddrNetlink
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
-		uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
+	var n uintptr
+	var errno syscall.Errno
+	if s.large {
+		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
+			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
+	} else {
+		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
+			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
+	}
 	s.n, s.errno = int(n), errno
 	return errno != unix.EAGAIN
 }
@@ -494,8 +554,15 @@ func (s *Subscription) recvFrom() bool {
 func (s *Subscription) recvMsg() bool {
 	s.msg.Namelen = unix.SizeofSockaddrNetlink
 	s.msg.SetControllen(int(unsafe.Sizeof(s.oob)))
-	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	var n uintptr
+	var errno syscall.Errno
+	if s.large {
+		n, _, errno = unix.Syscall(unix.SYS_RECVMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	} else {
+		n, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	}
 	s.n, s.errno = int(n), errno
 	s.nsid = OwnNSID
 	if errno == 0 {
@@ -520,12 +587,13 @@ func (s *Subscription) parseNSID() int32 {
 // newEvent makes an Event of what was received.
 func newEvent(w wire.Event, nsid int32) Event {
 	return Event{
-		Group: w.Group,
-		Seq:   w.Seq,
-		Time:  time.Duration(w.Time),
-		Kind:  w.Kind,
-		Data:  w.Data,
-		NSID:  nsid,
+		Group:  w.Group,
+		Seq:    w.Seq,
+		Time:   time.Duration(w.Time),
+		Kind:   w.Kind,
+		Data:   w.Data,
+		Object: ObjectView{w.Object},
+		NSID:   nsid,
 	}
 }
 
@@ -547,9 +615,14 @@ func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
 	g.known, g.seq = true, e.Seq
 	if recovered {
 		g.recoveredSeq = e.Seq
+	}
+	switch {
+	case e.ends():
+		// The iteration tells of it in its own way.
+	case recovered:
 		g.recovered.Add(1)
 		s.recovered.Add(1)
-	} else {
+	default:
 		g.received.Add(1)
 		s.received.Add(1)
 	}
@@ -558,6 +631,29 @@ func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
 		s.lost.Add(e.Lost)
 	}
 	return e
+}
+
+// An end is what a Subscription knows of the peer's end in its namespace.
+type end struct {
+	// open are the groups joined that have not ended.
+	open []uint32
+	// gone says that the peer is not there any more, whether or not it said so,
+	// and that what is in the receive buffer is all that there will be.
+	gone bool
+}
+
+// ends says that the event is the last of its group in the Subscription's own
+// namespace.
+func (e *Event) ends() bool { return e.Kind == wire.KindEnd && e.NSID == OwnNSID }
+
+// take says that an event was the last of its group.
+func (end *end) take(e Event) bool {
+	if !e.ends() {
+		return false
+	}
+	end.open = slices.DeleteFunc(end.open, func(group uint32) bool { return group == e.Group })
+	end.gone = end.gone || len(end.open) == 0
+	return true
 }
 
 // group returns the group with a key.

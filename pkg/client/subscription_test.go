@@ -406,7 +406,7 @@ func TestJoiningWithoutPrivilege(t *testing.T) {
 func TestConnSubscribeKnowsItsGroups(t *testing.T) {
 	eachCarrier(t, func(t *testing.T, carrier client.Carrier) {
 		c := dialSelf(t, client.Config{Carrier: carrier})
-		bad := []uint32{0, 33, wire.GroupBeacon + 1}
+		bad := []uint32{0, 33, wire.GroupConnector, wire.GroupConnector + 1}
 		if carrier == client.Raw {
 			bad = append(bad, wire.GroupBeacon)
 		} else {

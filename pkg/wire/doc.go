@@ -2,10 +2,11 @@
 
 // Package wire encodes and decodes netlink messages without allocating.
 //
-// It knows the bytes and nothing else: message headers, generic netlink
-// headers, attributes, acknowledgments with their extended part, and the
-// numbers of the nlpeer protocols, which are generated from spec/ in
-// spec_gen.go. It opens no socket; package client does.
+// It knows the bytes and nothing else: message headers, the headers of generic
+// netlink, the connector and rtnetlink, attributes, acknowledgments with their
+// extended part, events, objects, and the numbers of the nlpeer protocols, which
+// are generated from spec/ in spec_gen.go. It opens no socket; package client
+// does.
 //
 // # Encoding
 //

@@ -5,7 +5,8 @@ package wire
 // An Event is one event of a multicast group, the same on every carrier.
 type Event struct {
 	// Group is the group it was sent to: 1 to 32 on the raw protocol,
-	// [GroupBeacon] on generic netlink.
+	// [GroupBeacon] or [GroupObjects] on generic netlink, [GroupConnector] on the
+	// connector.
 	Group uint32
 	// Seq is its number in its group and namespace. Numbers begin at 1 and have
 	// no gap in what was sent.
@@ -16,10 +17,13 @@ type Event struct {
 	Kind Kind
 	// Data is a view; nil if the event has none.
 	Data []byte
+	// Object is what the event is about, a view; zero, without a key, if the
+	// event has none.
+	Object Object
 }
 
 // ParseEvent decodes the attributes of an event. Those that it does not know
-// are passed over; all but the data must be there.
+// are passed over; all but data and object must be there.
 //
 // It returns [ErrMissing], [ErrValueLength], or an error of [NextAttr], each
 // with a zero Event.
@@ -50,6 +54,8 @@ func ParseEvent(attrs []byte) (Event, error) {
 			have |= 8
 		case AttrEventData:
 			e.Data = a.Data
+		case AttrEventObject:
+			e.Object, err = ParseObject(a.Data)
 		}
 		if err != nil {
 			return Event{}, err
@@ -62,11 +68,18 @@ func ParseEvent(attrs []byte) (Event, error) {
 }
 
 // AppendEvent appends the attributes of e in the order in which the kernel
-// sends them. Tests and decoders use it; user space sends no events.
+// sends them: with its object if that has a key, else with its data. Tests and
+// decoders use it; user space sends no events.
 func AppendEvent(b []byte, e Event) []byte {
 	b = AppendUint32(b, AttrEventGroup, e.Group)
 	b = AppendUint64(b, AttrEventSeq, e.Seq)
 	b = AppendUint64(b, AttrEventTime, e.Time)
 	b = AppendUint32(b, AttrEventKind, uint32(e.Kind))
-	return AppendAttr(b, AttrEventData, e.Data)
+	if e.Object.Key == nil {
+		return AppendAttr(b, AttrEventData, e.Data)
+	}
+	start := len(b)
+	b = BeginNest(b, AttrEventObject)
+	b = AppendObject(b, e.Object)
+	return EndNest(b, start)
 }

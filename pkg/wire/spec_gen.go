@@ -40,8 +40,9 @@ const (
 	CnIdx = 16
 	// The peer's value on the connector.
 	CnVal = 1
-	// Longest payload of an echo over the connector, in bytes: what its
-	// own header leaves of the 16384 that it lets through.
+	// Longest payload of an echo over the connector, in bytes: what the
+	// connector lets through, 16384, without its own header. It drops what
+	// is longer, so nobody counts it and there is no answer.
 	CnPayloadMax = 16364
 	// The protocol family of the peer on rtnetlink, the first byte behind
 	// the message header. No address family has it.

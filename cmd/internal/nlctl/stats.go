@@ -72,7 +72,7 @@ func (o *options) showStats(ctx context.Context, p peer) error {
 		return err
 	}
 	if o.target.Format == cli.JSON {
-		v := statsJSON{Type: "stats", Carriers: []carrierJSON{}, Beacon: beaconStatsJSON(s.Beacon), History: historyJSON(s.History)}
+		v := statsJSON{Type: "stats", Carriers: []carrierJSON{}, Beacon: beaconStatsJSON(s.Beacon), History: historyJSON{s.History.Size, s.History.Held}}
 		for _, c := range s.Carriers {
 			v.Carriers = append(v.Carriers, carrierJSON{c.Carrier.String(), c.Requests, c.Replies, c.Errors, c.RxBytes, c.TxBytes, c.Events, c.EventErrors})
 		}

@@ -66,6 +66,9 @@ func command(
   nlsub --via genl -g beacon        over generic netlink
   nlsub -c 1 -x                     one event, byte by byte
   nlsub --write events.pcapng       and recorded for Wireshark
+  nlsub --via genl -g objects       what happens to objects
+  nlsub -g 1,2                      beacon and objects on the raw protocol
+  sudo nlsub --via connector        all that is sent to the connector
   nlsub --for 10s -q                only count
   nlsub --via route -g link,addr    links and addresses that change
   nlsub --via uevent -o json        devices and modules, with all that is said
@@ -82,7 +85,7 @@ func command(
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), route, uevent, proc, or usersock")
+	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), connector (NETLINK_CONNECTOR; needs CAP_NET_ADMIN), route, uevent, proc, or usersock")
 	o.target.AddSocket(cmd)
 	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with all others")
 	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
@@ -181,13 +184,15 @@ func parseMask(s string) (uint32, error) {
 const long = `nlsub prints a line for each event of a source, which --via chooses:
 
   raw, genl   the netlink peer in the kernel, by one of its protocols
+  connector   the same by the connector; needs CAP_NET_ADMIN
   route       changes to links, addresses, neighbours, routes and rules
   uevent      devices, drivers and modules that come and go
   proc        processes: fork, exec, exit and more; needs CAP_NET_ADMIN and the
               initial network, PID and user namespaces
   usersock    what other processes send to us, by NETLINK_USERSOCK
 
-It stops at Ctrl-C, or as -c, --for and --idle-timeout say, and ends with the
+It stops at Ctrl-C, or as -c, --for and --idle-timeout say, or when the module is
+unloaded, which a listener on the raw protocol prevents, and ends with the
 totals, of each group and of all. When the receive buffer overruns, events are
 lost: nlsub says so, counts it, and goes on; --rcvbuf makes it rarer.
 
@@ -199,6 +204,11 @@ misses some, it asks for them, and prints them in their place with "recovered" a
 the end of the line. "lost 3" says that three are missing before an event for
 good. What a group lost before its first event cannot be known, and events of
 other namespaces (--all-nsid) cannot be asked for.
+
+Events about objects have the object in place of data: its key, its generation,
+the number of its values, and the first of them. On the raw protocol they are in
+group 2, on generic netlink in the group objects; the connector has one group,
+which gets them, and the beacon if that is told to (nlctl beacon set).
 
 Of route, a line begins with "new" (made or changed), "replace" or "del". Groups
 are link, neigh, ipv4-addr, ipv6-addr, ipv4-route, ipv6-route (these by default),
@@ -228,7 +238,7 @@ in the datagram, with the name and meaning of each. With --write each datagram i
 recorded; the file is whole at any time, whatever ends nlsub.
 
 EXIT STATUS
-  0   all went well
+  0   all went well; also if the module was unloaded, unless -c asked for more
   1   fewer events came than -c asked for; or with --fail-on-gap, events were
       lost and not recovered, or it cannot be known
   2   wrong usage, or the kernel could not be asked at all
@@ -239,11 +249,13 @@ are integers: nanoseconds, or for unix_ns nanoseconds since 1970 at which the
 line was read. An error that ends the command is text on standard error all the
 same.
 
-  type "event"     of the peer: group, name (of the group, on generic netlink
-                   only), seq, kind, boottime_ns (when it was made), unix_ns,
+  type "event"     of the peer: group, name (of the group, not on the raw
+                   protocol), seq, kind, boottime_ns (when it was made), unix_ns,
                    recovered (it was missed at first), lost (events missing before
                    it), bytes, data (base64), nsid (with --all-nsid, if it is from
-                   another namespace)
+                   another namespace), object (of the kinds object-*): key (or
+                   key_base64 if it is no UTF-8), generation, values (a list,
+                   base64)
   type "change"    of route: action ("new", "replace", "del" or "other"), object
                    ("link", "addr", "neigh", "route", "rule" or "other"), group,
                    name (of the group), unix_ns, nsid; and as far as they apply
@@ -265,6 +277,7 @@ same.
                    uid, gid, msg_type, msg_flags, seq, msg_port, answered,
                    unix_ns, bytes, data (base64), nsid
   type "overrun"   count (overruns up to now), unix_ns
+  type "end"       unix_ns: the module was unloaded
   type "error"     error (a text), unix_ns: a message that made no sense
   type "summary"   received, recovered (of the peer only), lost (of the peer and
                    of proc), overruns, time_ns, groups: a list of group, name,
