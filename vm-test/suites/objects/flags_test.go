@@ -5,7 +5,6 @@
 package objects_test
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,23 +35,6 @@ func flagNames(flags uint16) string {
 		return "none"
 	}
 	return strings.Join(names, "|")
-}
-
-// same fails the test if an object is not as it should be.
-func same(t *testing.T, got vmtest.Object, key string, generation uint64, values ...[]byte) {
-	t.Helper()
-	if got.Key != key || got.Generation != generation {
-		t.Errorf("object %q of generation %d, want %q of %d", got.Key, got.Generation, key, generation)
-	}
-	if len(got.Values) != len(values) {
-		t.Fatalf("%q has %d values, want %d", key, len(got.Values), len(values))
-	}
-	for i := range values {
-		if !bytes.Equal(got.Values[i], values[i]) {
-			t.Errorf("value %d of %q is % .20x (%d bytes), want % .20x (%d bytes)",
-				i, key, got.Values[i], len(got.Values[i]), values[i], len(values[i]))
-		}
-	}
 }
 
 // refused fails the test if a request was not refused as it should be. An
@@ -173,11 +155,11 @@ func TestFlags(t *testing.T) {
 					}
 					switch want.effect {
 					case kept:
-						same(t, o, key, was.Generation, old...)
+						vmtest.SameObject(t, o, key, was.Generation, old...)
 					case appended:
-						same(t, o, key, generation, append(old, values...)...)
+						vmtest.SameObject(t, o, key, generation, append(old, values...)...)
 					default:
-						same(t, o, key, generation, values...)
+						vmtest.SameObject(t, o, key, generation, values...)
 					}
 					tb.Must(t, vmtest.DelObject(key))
 				})

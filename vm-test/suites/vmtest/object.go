@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"bytes"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,6 +85,23 @@ func ParseObject(t testing.TB, attrs []Attr) Object {
 		o.Values = append(o.Values, a.Data)
 	}
 	return o
+}
+
+// SameObject fails the test if an object is not as it should be.
+func SameObject(t testing.TB, got Object, key string, generation uint64, values ...[]byte) {
+	t.Helper()
+	if got.Key != key || got.Generation != generation {
+		t.Errorf("object %q of generation %d, want %q of %d", got.Key, got.Generation, key, generation)
+	}
+	if len(got.Values) != len(values) {
+		t.Fatalf("%q has %d values, want %d", key, len(got.Values), len(values))
+	}
+	for i := range values {
+		if !bytes.Equal(got.Values[i], values[i]) {
+			t.Errorf("value %d of %q is % .20x (%d bytes), want % .20x (%d bytes)",
+				i, key, got.Values[i], len(got.Values[i]), values[i], len(values[i]))
+		}
+	}
 }
 
 // A Carrier is one of the ways to the objects of a namespace.
@@ -520,3 +538,6 @@ func (c *Control) TableStats(t testing.TB) TableStats {
 	}
 	return s
 }
+
+// S32 is the errno at the beginning of a message's body, negative.
+func S32(b []byte) int32 { return int32(native.Uint32(b)) }
