@@ -228,6 +228,14 @@ func NewTable(t testing.TB, c *Carrier, s *Socket) *Table {
 	return &Table{Socket: s, Carrier: c, family: Nlpeer(t).ID}
 }
 
+// Small lets a dump come in datagrams as small as the kernel makes them. The
+// first is made when it is asked for, each of the others when the one before it
+// is read.
+func (tb *Table) Small() *Table {
+	tb.buf = make([]byte, 17<<10)
+	return tb
+}
+
 // Encode makes a message of a request, with a sequence number of its own.
 func (tb *Table) Encode(r ObjectRequest) Message {
 	tb.seq++
