@@ -242,6 +242,9 @@ func (tb *Table) Encode(r ObjectRequest) Message {
 	return tb.Carrier.Encode(tb.family, tb.seq, r)
 }
 
+// Last is the sequence number of the last request.
+func (tb *Table) Last() uint32 { return tb.seq }
+
 // Ask sends a request with NLM_F_ACK and returns what came before the
 // acknowledgment, and that.
 func (tb *Table) Ask(t testing.TB, r ObjectRequest) ([]Message, Ack) {
