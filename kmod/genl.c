@@ -284,7 +284,6 @@ static int genl_object_dump_start(struct nlpeer_net *nn,
 		NL_SET_ERR_MSG_MOD(cb->extack, "this needs CAP_NET_ADMIN");
 		return -EPERM;
 	}
-	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
 	return nlpeer_object_dump_start((void *)cb->ctx, nn,
 					attrs[NLPEER_A_OBJECT_PREFIX], atomic,
 					cb->extack);
@@ -292,13 +291,8 @@ static int genl_object_dump_start(struct nlpeer_net *nn,
 
 int nlpeer_nl_object_get_start(struct netlink_callback *cb)
 {
-	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
-	int err;
-
-	err = genl_object_dump_start(nn, cb);
-	nlpeer_count_request(nn, NLPEER_CARRIER_GENL, cb->nlh->nlmsg_len, 0,
-			     err);
-	return err;
+	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
+	return 0;
 }
 
 static int genl_dump_object(struct sk_buff *skb, struct netlink_callback *cb,
@@ -323,8 +317,18 @@ static int genl_dump_object(struct sk_buff *skb, struct netlink_callback *cb,
 int nlpeer_nl_object_get_dumpit(struct sk_buff *skb,
 				struct netlink_callback *cb)
 {
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
 	struct nlpeer_object_dump *dump = (void *)cb->ctx;
 	int err;
+
+	/* Here and not in start, where some kernels have no place for a text. */
+	if (!dump->nn) {
+		err = genl_object_dump_start(nn, cb);
+		nlpeer_count_request(nn, NLPEER_CARRIER_GENL,
+				     cb->nlh->nlmsg_len, 0, err);
+		if (err)
+			return err;
+	}
 
 	err = nlpeer_object_dump_next(dump, skb, cb, genl_dump_object);
 	nlpeer_count_reply(dump->nn, NLPEER_CARRIER_GENL, skb->len);

@@ -233,23 +233,25 @@ static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
 static int raw_object_dump_start(struct netlink_callback *cb)
 {
 	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
+	struct netlink_ext_ack *extack = cb->data;
 	struct nlpeer_object_request req;
 	bool atomic = cb->nlh->nlmsg_flags & NLM_F_ATOMIC;
 	int err;
 
+	cb->data = NULL;	/* gone when the request has been answered */
 	err = raw_check_flags(cb->nlh, NLM_F_ROOT | NLM_F_MATCH | NLM_F_ATOMIC,
-			      cb->extack);
+			      extack);
 	if (!err && atomic)
-		err = raw_check_admin(cb->skb, cb->extack);
+		err = raw_check_admin(cb->skb, extack);
 	if (!err)
 		err = raw_object_parse(cb->nlh, NETLINK_TEST_OBJECT_GET_DUMP_POLICY_MAX,
 				       netlink_test_object_get_dump_policy,
-				       &req, cb->extack);
+				       &req, extack);
 	if (!err)
-		err = nlpeer_object_check_dump(&req, cb->nlh, cb->extack);
+		err = nlpeer_object_check_dump(&req, cb->nlh, extack);
 	if (!err)
 		err = nlpeer_object_dump_start((void *)cb->ctx, nn, req.prefix,
-					       atomic, cb->extack);
+					       atomic, extack);
 	return err;
 }
 
@@ -285,6 +287,7 @@ static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
 		.start = raw_object_dump_start,
 		.dump = raw_object_dump,
 		.done = raw_object_dump_done,
+		.data = extack,		/* not every kernel hands it to start */
 		.min_dump_alloc = NLPEER_OBJECT_MSG_MAX,
 	};
 
