@@ -157,7 +157,7 @@ func TestSourceUsage(t *testing.T) {
 		"--via genl --reply":           "--reply means nothing to --via genl; it is for --via raw, usersock",
 		"--via usersock --resync":      "--resync means nothing to --via usersock; it is for --via raw, genl, connector",
 		"--reply --no-resync":          "--no-resync means nothing to --via raw --reply; it is for --via raw, genl, connector",
-		"--via route --protocol 30":    "--protocol means nothing to --via route; it is for --via raw, genl, connector",
+		"--via route --protocol 30":    "--protocol means nothing to --via route; it is for --via raw, genl",
 		"--via route -g nothing":       `-g: group "nothing" is unknown; known are: ` + route + "*",
 		"--via route -g link,":         `-g: the list "link," has an empty name; or a number, 1 to 1024`,
 		"--via route -g 0":             `-g: group "0" is unknown; known are: ` + route + "*",
