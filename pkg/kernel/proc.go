@@ -22,11 +22,11 @@ import (
 // The process connector's address and commands (linux/connector.h,
 // linux/cn_proc.h).
 const (
-	procIndex  = 1         // CN_IDX_PROC, also its multicast group
-	procValue  = 1         // CN_VAL_PROC
-	procListen = 1         // PROC_CN_MCAST_LISTEN
-	procIgnore = 2         // PROC_CN_MCAST_IGNORE
-	procAll    = 1<<31 - 1 // what in struct proc_input stands for all kinds
+	procIndex  = 1 // CN_IDX_PROC, also its multicast group
+	procValue  = 1 // CN_VAL_PROC
+	procListen = 1 // PROC_CN_MCAST_LISTEN
+	procIgnore = 2 // PROC_CN_MCAST_IGNORE
+	procAll    = 0 // no kind in struct proc_input, which stands for all
 
 	connectorLen = 20 // struct cn_msg
 	procHeadLen  = 16 // struct proc_event up to its union
@@ -195,15 +195,59 @@ func (p *Proc) tell(ack uint32, words ...uint32) error {
 	return p.Send(0, wire.EndMessage(b, 0))
 }
 
-// revive goes on after an overrun. A kernel from 6.6 on that could deliver an
-// event to nobody thinks that nobody listens, and makes no more. It counts this
-// socket in again if what it did last was not to listen: an unknown command will
-// do. Earlier kernels pass over both, as they know no requests of two words.
-func (p *Proc) revive() error {
-	if err := p.tell(0, 0, procAll); err != nil {
-		return err
+// revive goes on after an overrun. Some kernels from 6.6 on that could deliver an
+// event to nobody think that nobody listens, and make no more. They answer an
+// unknown command only as long as somebody listens; if not, they count a socket
+// in again whose last command was not to listen. Earlier kernels pass over both,
+// as they know no requests of two words. It is false if the iteration is to end.
+func (p *Proc) revive(ctx context.Context, yield func(ProcEvent, error) bool) bool {
+	for {
+		// The kernel drops all until what is left has been read.
+		if _, _, ok := p.drain(ctx, 0, yield); !ok {
+			return false
+		}
+		ack := rand.Uint32()
+		if err := p.tell(ack, 0, procAll); err != nil {
+			return yield(ProcEvent{}, err)
+		}
+		alive, overrun, ok := p.drain(ctx, ack+1, yield)
+		switch {
+		case !ok:
+			return false
+		case overrun && !alive:
+			continue
+		case alive:
+			return true
+		}
+		if err := p.tell(0, procListen, procAll); err != nil {
+			return yield(ProcEvent{}, err)
+		}
+		return true
 	}
-	return p.tell(0, procListen, procAll)
+}
+
+// drain yields what is there already. acked says that the answer to a request of
+// ours was among it, ok is false if the iteration is to end.
+func (p *Proc) drain(ctx context.Context, ack uint32, yield func(ProcEvent, error) bool) (acked, overrun, ok bool) {
+	for {
+		d, there, err := p.Poll(ctx)
+		switch {
+		case err != nil:
+			overrun = true
+			if !yield(ProcEvent{}, err) || !survived(err) {
+				return acked, overrun, false
+			}
+			continue
+		case !there:
+			return acked, overrun, true
+		}
+		if e, err := ParseProc(d.Data); err == nil && ack != 0 && e.Kind == ProcAck && e.ack == ack {
+			acked = true
+		}
+		if !p.yield(d, nil, yield) {
+			return acked, overrun, false
+		}
+	}
 }
 
 // Close tells the kernel that nobody listens any more, and closes the socket.
@@ -238,18 +282,7 @@ func (p *Proc) Events(ctx context.Context) iter.Seq2[ProcEvent, error] {
 			if !overrun {
 				return
 			}
-			// The kernel drops all until what is left has been read.
-			for {
-				d, ok, err := p.Poll(ctx)
-				if !ok && err == nil {
-					break
-				}
-				if !p.yield(d, err, yield) || err != nil && !survived(err) {
-					return
-				}
-			}
-			if err := p.revive(); err != nil {
-				yield(ProcEvent{}, err)
+			if !p.revive(ctx, yield) {
 				return
 			}
 		}

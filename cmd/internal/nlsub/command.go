@@ -187,8 +187,8 @@ const long = `nlsub prints a line for each event of a source, which --via choose
   connector   the same by the connector; needs CAP_NET_ADMIN
   route       changes to links, addresses, neighbours, routes and rules
   uevent      devices, drivers and modules that come and go
-  proc        processes: fork, exec, exit and more; needs CAP_NET_ADMIN and the
-              initial network, PID and user namespaces
+  proc        processes: fork, exec, exit and more; needs CAP_NET_ADMIN (before
+              Linux 6.6) and the initial network, PID and user namespaces
   usersock    what other processes send to us, by NETLINK_USERSOCK
 
 It stops at Ctrl-C, or as -c, --for and --idle-timeout say, or when the module is
