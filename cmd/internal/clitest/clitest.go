@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/internal/ownnet"
 )
 
 // A Builder makes a command.
@@ -55,7 +56,7 @@ func Main(m *testing.M, build Builder) {
 	if os.Getenv(asCommand) != "" {
 		os.Exit(cli.Main(build))
 	}
-	os.Exit(m.Run())
+	ownnet.Main(m)
 }
 
 // Process returns the command as a process of its own.
