@@ -4,6 +4,7 @@ package vmtest
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -552,3 +553,23 @@ func (c *Control) TableStats(t testing.TB) TableStats {
 
 // S32 is the errno at the beginning of a message's body, negative.
 func S32(b []byte) int32 { return int32(native.Uint32(b)) }
+
+// NumberedKey is the key of object i of FillObjects: their order is that of i.
+func NumberedKey(i int) string { return fmt.Sprintf("%08x", i) }
+
+// FillObjects makes n objects, many in one send, and no answer.
+func FillObjects(t testing.TB, tb *Table, n int, value []byte) {
+	t.Helper()
+	const batch = 250
+	for i := 0; i < n; {
+		var b []byte
+		for range batch {
+			b = append(b, tb.Encode(NewObject(FlagCreate|FlagExcl, NumberedKey(i), value)).Bytes()...)
+			if i++; i == n {
+				break
+			}
+		}
+		tb.Send(t, b)
+	}
+	tb.Empty(t)
+}
