@@ -344,6 +344,7 @@ int nlpeer_nl_object_get_done(struct netlink_callback *cb)
 /* Where a dump of events stands, in the 48 bytes that netlink keeps for it. */
 struct genl_event_dump {
 	u64 pos;	/* in the history */
+	bool begun;	/* and counted */
 };
 
 int nlpeer_nl_event_get_start(struct netlink_callback *cb)
@@ -415,6 +416,10 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	int err;
 
 	err = genl_event_get_parse(nn, cb, &group, &seq);
+	if (!dump->begun)
+		nlpeer_count_request(nn, NLPEER_CARRIER_GENL,
+				     cb->nlh->nlmsg_len, 0, err);
+	dump->begun = true;
 	if (err)
 		return err;
 
@@ -426,10 +431,11 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 		err = genl_put_event(skb, cb, &ev);
 		nlpeer_object_put(ev.object);
 		if (err)	/* full; the next call begins with this one */
-			return skb->len ? skb->len : err;
+			break;
 		dump->pos = pos;
 	}
-	return skb->len;
+	nlpeer_count_reply(nn, NLPEER_CARRIER_GENL, skb->len);
+	return skb->len ? skb->len : err;
 }
 
 /**

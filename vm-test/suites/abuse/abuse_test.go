@@ -506,6 +506,26 @@ func number(b []byte) uint64 {
 	return binary.NativeEndian.Uint64(b)
 }
 
+// A message to a port that nobody has is refused, and comes to nobody else.
+func TestDeadPort(t *testing.T) {
+	f := vmtest.Nlpeer(t)
+	for _, tt := range []struct {
+		protocol int
+		m        vmtest.Message
+	}{
+		{vmtest.NetlinkTest, vmtest.NewEcho(1, []byte("hello"))},
+		{unix.NETLINK_GENERIC, vmtest.NewGenl(f.ID, cmdEcho, 1, vmtest.Attr{Type: 1, Data: []byte("hello")})},
+	} {
+		s, dead := open(t, tt.protocol), open(t, tt.protocol)
+		port := dead.PortID
+		dead.Close()
+		if err := unix.Sendto(s.FD, tt.m.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}); err != unix.ECONNREFUSED {
+			t.Errorf("protocol %d: %v, want ECONNREFUSED", tt.protocol, err)
+		}
+		s.Empty(t)
+	}
+}
+
 // Random bytes in the shape of messages: whatever comes back, the module lives.
 func TestNoise(t *testing.T) {
 	f := vmtest.Nlpeer(t)

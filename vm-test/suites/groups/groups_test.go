@@ -251,6 +251,15 @@ func TestNoSuchGroup(t *testing.T) {
 			}
 		}
 	}
+	generic := vmtest.Open(t, unix.NETLINK_GENERIC, 0, 0)
+	for _, group := range []int{0, 100000, -1} {
+		if err := unix.SetsockoptInt(generic.FD, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != unix.EINVAL {
+			t.Errorf("generic group %d: %v, want EINVAL", group, err)
+		}
+	}
+	if n := s.Line(t).Groups; n != 0 {
+		t.Errorf("bound to no group and refused by others, it is in %#x", n)
+	}
 	if f := vmtest.Nlpeer(t); len(f.Groups) != 2 || f.Groups["beacon"] == 0 || f.Groups["objects"] != f.Groups["beacon"]+1 {
 		t.Errorf("multicast groups of the family: %v, want beacon and, behind it, objects", f.Groups)
 	}

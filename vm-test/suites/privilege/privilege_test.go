@@ -203,7 +203,21 @@ func openAs(t *testing.T, uid int) []*os.File {
 }
 
 func TestWhoMayWhat(t *testing.T) {
-	vmtest.Module(t, "interval_ms=0")
+	whoMayWhat(t, false)
+}
+
+// The parameter user_send lets everybody send to others, and lets nobody do
+// anything else.
+func TestWhoMayWhatWithUserSend(t *testing.T) {
+	whoMayWhat(t, true)
+}
+
+func whoMayWhat(t *testing.T, userSend bool) {
+	if userSend {
+		vmtest.Module(t, "interval_ms=0", "user_send=1")
+	} else {
+		vmtest.Module(t, "interval_ms=0")
+	}
 	f := vmtest.Nlpeer(t)
 	t.Setenv("NLPEER_FAMILY", fmt.Sprint(f.ID, f.Groups["beacon"]))
 
@@ -256,6 +270,10 @@ func TestWhoMayWhat(t *testing.T) {
 		{"root with nobody's sockets", vmtest.Who{}, vmtest.Nobody,
 			with(privileged, table{beaconConn: "EPERM"}), 1234, "multicast unicast"},
 	} {
+		if userSend && tt.want[userMulti] == "EPERM" {
+			tt.want = with(tt.want, table{userMulti: "ok", userUni: "ok"})
+			tt.heard = "multicast unicast"
+		}
 		t.Run(tt.who, func(t *testing.T) {
 			c := vmtest.OpenControl(t)
 			c.Set(t, vmtest.Attr{Type: vmtest.BeaconInterval, Data: vmtest.U32(0)})

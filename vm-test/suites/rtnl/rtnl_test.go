@@ -125,7 +125,7 @@ func TestRefused(t *testing.T) {
 	}
 	tests := []refused{
 		{"nothing", msg(rtmGet, 0), unix.EINVAL, "nlpeer: an object needs a key", -1, attrKey},
-		{"payload too long", msg(rtmGet, 0, attr(attrEcho, vmtest.PayloadMax+1)), unix.ERANGE, "integer out of range", first, -1},
+		{"payload too long", msg(rtmGet, 0, attr(attrEcho, vmtest.PayloadMax+1)), unix.ERANGE, "Attribute failed policy validation", first, -1},
 		{"key and payload", msg(rtmGet, 0, key("k"), echo), unix.EINVAL, "nlpeer: key and payload contradict each other", first + 8, -1},
 		{"payload and key", msg(rtmGet, 0, echo, key("k")), unix.EINVAL, "nlpeer: key and payload contradict each other", first, -1},
 		{"value", msg(rtmGet, 0, attr(2, 4)), unix.EINVAL, "Unsupported attribute", first, -1},
