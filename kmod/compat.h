@@ -92,7 +92,8 @@ static inline void nlpeer_merge_ops(struct genl_family *family)
 #endif
 
 #ifndef NL_SET_ERR_ATTR_MISS		/* before 6.1 */
-#define NL_SET_ERR_ATTR_MISS(extack, nest, type)	do { } while (0)
+#define NL_SET_ERR_ATTR_MISS(extack, nest, type)			\
+	((void)(extack), (void)(nest), (void)(type))
 #endif
 
 #ifndef NLM_F_BULK			/* before 5.19 */
