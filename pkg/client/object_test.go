@@ -432,3 +432,25 @@ func TestEnd(t *testing.T) {
 	}
 	diff(t, 1, n)
 }
+
+// While one group has not ended, the iteration waits for it.
+func TestEndOfOneGroup(t *testing.T) {
+	s, u := subscribeUser(t, client.Config{Groups: 3})
+	u.multicast(1, event(client.Raw, last(1, 1)))
+	r := async(func() (e client.Event, err error) {
+		for e, err = range s.Events(background(t)) {
+			return e.Clone(), err
+		}
+		return e, err
+	})
+	eventually(t, "the end was read and the iteration waits", func() bool { return s.Waiting() == 1 && len(s.Stats().Groups) == 1 })
+	u.multicast(2, event(client.Raw, beacon(2, 1)))
+	e, err := await(t, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, received(beacon(2, 1), 0), e)
+	u.multicast(2, event(client.Raw, last(2, 2)))
+	_, errs := take(t, s, 1)
+	wantError(t, errs[0], client.ErrEnded)
+}

@@ -303,6 +303,10 @@ group 2: 3 received, 1 recovered, 0 lost
 				Err: "nlsub: the peer left: the nlpeer module was unloaded\n",
 			},
 		}, {
+			name: "the connector, silent",
+			args: "--via connector --for 1",
+			want: clitest.Result{Out: "group connector: 0 received, 0 recovered, 0 lost\n0 received, 0 recovered, 0 lost, 0 overruns\n"},
+		}, {
 			name: "the peer's end before there was enough",
 			args: "--via genl -q -c 2",
 			sub:  sub{things: []thing{tick(wire.GroupBeacon, 1, 0, ""), failure(ended)}, last: true},
