@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
@@ -63,11 +64,16 @@ func (t *Target) AddCarrier(cmd *cobra.Command) {
 // AddSocket defines the flags of commands that open a socket of their own choice.
 func (t *Target) AddSocket(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
+	t.AddProtocol(flags)
 	t.pid = pids[0]
 	Var(flags, &t.PortID, t.parsePID, "pid", "", t.pid, "port ID of our socket, `auto|getpid|thread|N`: chosen by the kernel, the process ID, thread ID << 16 | process ID, or a number")
 	CompleteFunc(cmd, "protocol", func(string) []string { return nil })
 	CompleteFunc(cmd, "pid", func(string) []string { return pids })
+}
+
+// AddProtocol defines the flag of commands that choose a carrier, but no socket.
+func (t *Target) AddProtocol(flags *pflag.FlagSet) {
+	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
 }
 
 // CompleteFunc completes a flag from values, or files once a path was begun.
@@ -156,8 +162,8 @@ func threadID() (int, error) {
 // once the socket is open.
 func (t *Target) Open() (cfg client.Config, done func(), err error) {
 	if t.Protocol != 0 && t.Carrier != client.Raw {
-		if t.Carrier == client.UserSock {
-			return cfg, nil, Usagef("--protocol is for --via raw; usersock has a number of its own")
+		if t.Carrier != client.Generic {
+			return cfg, nil, Usagef("--protocol is for --via raw; %v has a number of its own", t.Carrier)
 		}
 		return cfg, nil, Usagef("--protocol is for --via raw; generic netlink finds the family by its name")
 	}
@@ -259,8 +265,13 @@ func (e *explained) Unwrap() error { return e.error }
 
 // unknown says what the kernel does not know if it does not know the module.
 func (t *Target) unknown() string {
-	if t.Carrier == client.Generic {
+	switch t.Carrier {
+	case client.Generic:
 		return fmt.Sprintf("family %s is unknown to this kernel", wire.FamilyName)
+	case client.Connector:
+		return "nobody answers on the connector"
+	case client.Rtnl:
+		return fmt.Sprintf("protocol family %d is unknown to rtnetlink", wire.RtnlFamily)
 	}
 	n := t.Protocol
 	if n == 0 {

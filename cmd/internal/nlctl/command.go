@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/kernel"
+	"nlpeer/pkg/wire"
 )
 
 // A peer is what is needed of a client.Conn.
@@ -22,6 +24,12 @@ type peer interface {
 	Beacon(context.Context) (client.Beacon, error)
 	SetBeacon(context.Context, client.BeaconChange) error
 	Stats(context.Context) (client.Stats, error)
+	NewObject(ctx context.Context, key string, flags wire.Modifier, values ...[]byte) error
+	DeleteObject(ctx context.Context, key string) error
+	DeleteObjects(ctx context.Context, prefix string) error
+	GetObject(ctx context.Context, key string) (client.Object, error)
+	Objects(context.Context, client.ObjectQuery) iter.Seq2[client.Object, error]
+	EventsSince(ctx context.Context, group uint32, seq uint64) iter.Seq2[client.Event, error]
 	Close() error
 }
 
@@ -29,24 +37,26 @@ type peer interface {
 const patience = 10 * time.Second
 
 type options struct {
-	target  cli.Target
-	streams *cli.Streams
-	dial    func(context.Context, client.Config) (peer, error)
-	family  func(netns int) (familyJSON, error)
-	sysfs   fs.FS // the module's folder there
-	lookUp  func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
-	list    func(ctx context.Context, netns int) ([]kernel.Socket, error)
+	target    cli.Target
+	streams   *cli.Streams
+	dial      func(context.Context, client.Config) (peer, error)
+	subscribe func(context.Context, client.Config) (subscription, error)
+	family    func(netns int) (familyJSON, error)
+	sysfs     fs.FS // the module's folder there
+	lookUp    func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
+	list      func(ctx context.Context, netns int) ([]kernel.Socket, error)
 }
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
 	return command(&options{
-		streams: s,
-		dial:    func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
-		family:  family,
-		sysfs:   os.DirFS("/sys/module/nlpeer"),
-		lookUp:  kernel.LookUpFIB,
-		list:    listSockets,
+		streams:   s,
+		dial:      func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
+		subscribe: func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) },
+		family:    family,
+		sysfs:     os.DirFS("/sys/module/nlpeer"),
+		lookUp:    kernel.LookUpFIB,
+		list:      listSockets,
 	})
 }
 
@@ -63,20 +73,22 @@ func command(o *options) *cobra.Command {
 		Long:  long,
 		Example: `  nlctl info
   nlctl -o json stats
-  sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
+  sudo nlctl beacon set --interval 100ms --groups 1,3-5
+  sudo nlctl object add port/1 up
+  nlctl object list`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, fib, sockets", args[0])
+				return fmt.Errorf("there is no command %s; commands are: info, stats, beacon, object, fib, sockets", args[0])
 			}
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is missing: info, stats, beacon, fib or sockets")
+			return cli.Usagef("a command is missing: info, stats, beacon, object, fib or sockets")
 		},
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.object(), o.fib(), o.sockets())
 	return cmd
 }
 
@@ -97,15 +109,17 @@ func (o *options) ask(ctx context.Context, ask func(peer) error) error {
 }
 
 const long = `nlctl shows and changes the state of the netlink peer in the kernel. It asks by
-generic netlink. Each network namespace has a beacon and statistics of its own.
-The commands fib and sockets ask the kernel itself, and need no module.
+generic netlink, and about objects by any carrier that has them. Each network
+namespace has a beacon, objects and statistics of its own. The commands fib and
+sockets ask the kernel itself, and need no module.
 
 EXIT STATUS
   0   all went well
-  1   fib: there is no route
+  1   fib: there is no route; object list, object watch: some of it could not be
+      had
   2   wrong usage, no privilege, or the kernel could not be asked at all
 
 JSON
-With -o json the answer is one object on one line, whose type is the command's
-name, and more members may be added to it. Durations are integers: nanoseconds.
+With -o json an answer is an object on one line, whose type is the command's name
+unless its help says otherwise, and more members may be added to it. Durations are integers: nanoseconds.
 An error is text on standard error all the same.`
