@@ -29,7 +29,6 @@ type peer interface {
 	DeleteObjects(ctx context.Context, prefix string) error
 	GetObject(ctx context.Context, key string) (client.Object, error)
 	Objects(context.Context, client.ObjectQuery) iter.Seq2[client.Object, error]
-	EventsSince(ctx context.Context, group uint32, seq uint64) iter.Seq2[client.Event, error]
 	Close() error
 }
 

@@ -128,6 +128,16 @@ mcast       beacon, id 9
 beacon      every 20ms to nobody, 8 bytes of data
 `,
 		}, {
+			name:   "info of a beacon on the connector",
+			args:   "info",
+			beacon: client.Beacon{Interval: time.Second, Groups: 3, Generic: true, Connector: true},
+			sysfs:  fstest.MapFS{},
+			want: `module      loaded, of an unknown version (no nlpeer in /sys/module)
+family      nlpeer, id 32, version 1
+mcast       beacon, id 9
+beacon      every 1s to raw groups 1,2 and genl group beacon and the connector, 0 bytes of data
+`,
+		}, {
 			name:   "info as json",
 			args:   "info -o json",
 			beacon: usual,
@@ -188,6 +198,11 @@ objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 			args:   "beacon set --interval off --groups none --genl off --size 0",
 			beacon: client.Beacon{Interval: time.Second, Groups: 7, Generic: true, Size: 9},
 			want:   "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\n",
+		}, {
+			name:   "set the connector",
+			args:   "beacon set --connector on",
+			beacon: usual,
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  on\nsize       0\n",
 		}, {
 			name:   "set by mask",
 			args:   "beacon set --mask 0x15 -o json",
@@ -262,6 +277,12 @@ func TestUsage(t *testing.T) {
 		{"beacon set --mask x", "nlctl beacon set", `invalid argument "x" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`},
 		{"beacon set --mask 1 --groups 1", "nlctl beacon set", "--groups and --mask contradict each other: both choose groups"},
 		{"beacon set --genl yes", "nlctl beacon set", `invalid argument "yes" for "--genl" flag: must be on or off`},
+		{"beacon set --connector 1", "nlctl beacon set", `invalid argument "1" for "--connector" flag: must be on or off`},
+		{"object del --prefix=", "nlctl object del", "every key begins with the empty --prefix; if all are meant: --all"},
+		{"object del a b", "nlctl object del", `del takes one KEY, but there is also "b"`},
+		{"object del --prefix a --all", "nlctl object del", "KEY, --prefix and --all contradict each other"},
+		{"object watch -c 0", "nlctl object watch", `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`},
+		{"object batch x", "nlctl object batch", `batch takes no argument, but there is "x"; it reads standard input`},
 		{"beacon set --size 4097", "nlctl beacon set", `invalid argument "4097" for "--size" flag: must be 0 to 4096 bytes`},
 		{"beacon set --size -1", "nlctl beacon set", `invalid argument "-1" for "--size" flag: must be a number of bytes, such as 4096, 64K or 1M`},
 	} {
@@ -285,6 +306,9 @@ func TestNotLoaded(t *testing.T) {
 		"stats -o json":               "",
 		"beacon get":                  "",
 		"beacon set --interval 100ms": "",
+		"object list":                 "",
+		"object add x y":              "",
+		"object watch":                "",
 	} {
 		t.Run(args, func(t *testing.T) {
 			got := clitest.Run(t.Context(), nlctl.Command, strings.Fields(args)...)
@@ -302,12 +326,13 @@ func TestNotLoaded(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"beacon":                {"get", "set"},
-		"beacon set --genl":     {"on", "off"},
-		"beacon set --interval": {"off"},
-		"beacon set --groups":   {"none"},
-		"beacon set --size":     {},
-		"info -o":               {"text", "json"},
+		"beacon":                 {"get", "set"},
+		"beacon set --genl":      {"on", "off"},
+		"beacon set --interval":  {"off"},
+		"beacon set --groups":    {"none"},
+		"beacon set --connector": {"on", "off"},
+		"beacon set --size":      {},
+		"info -o":                {"text", "json"},
 	} {
 		if diff := cmp.Diff(want, clitest.Complete(t, nlctl.Command, append(strings.Fields(args), "")...)); diff != "" {
 			t.Errorf("%s: proposed (-want +got):\n%s", args, diff)

@@ -36,7 +36,16 @@ namespace.`,
 		if cli.Terminal(o.streams.In) {
 			fmt.Fprintln(o.streams.Err, "nlctl: reading changes, such as: add port/1 up; Ctrl-D ends")
 		}
-		return o.ask(ctx, func(p peer) error { return o.batch(ctx, cmd, p) })
+		// The error of a line is in our words already, with the line.
+		var refused error
+		err := o.ask(ctx, func(p peer) error {
+			refused = o.batch(ctx, cmd, p)
+			return nil
+		})
+		if err == nil {
+			err = refused
+		}
+		return err
 	})
 	return cmd
 }

@@ -72,21 +72,21 @@ const maxBuffer = 1<<30 - 1
 type watch struct {
 	*options
 	prefix    string
-	count     uint64 // 0: no limit
+	count     uint64        // 0: no limit
+	limit     time.Duration // 0: none
+	idle      time.Duration // 0: none
 	listFirst bool
 	buffer    int
 
-	began      uint64            // generation of the table when listening had begun
 	generation uint64            // up to which the table that was shown has all changes
-	newer      map[string]uint64 // generations of objects in it that may be newer
+	newer      map[string]uint64 // generations of objects in it, some of them above that
 
-	heard           bool // an event
-	shown           uint64
-	recovered, lost uint64 // before the first event
+	busy  func() // called for each change that is shown
+	shown uint64
 }
 
 func (o *options) objectWatch() *cobra.Command {
-	w := watch{options: o}
+	w := watch{options: o, busy: func() {}}
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "print the changes of the table as they happen",
@@ -95,8 +95,9 @@ that was changed, - for one that was deleted; its key, the change's generation,
 and its values as they are since, or were. When watch misses changes because the
 receive buffer overran, it asks the kernel for them, and prints them in their
 place with "recovered" at the end of the line; "lost 3" says that three are
-missing before this one for good. It stops at Ctrl-C, or as -c says, and ends
-with the totals of the whole table, whatever --prefix shows.
+missing before this one for good. It stops at Ctrl-C, or as -c, --for and
+--idle-timeout say, and ends with the totals of the whole table, whatever --prefix
+shows.
 
 With --list-first the table comes first, as "object list" has it, and then all
 changes that it does not show: it is read after listening has begun.
@@ -130,10 +131,12 @@ JSON
 	cli.Var(flags, &o.target.Carrier, parseCarrier(watchCarriers), "via", "", client.Generic.String(), "`CARRIER` of the events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), or connector")
 	flags.StringVar(&w.prefix, "prefix", "", "only objects whose keys begin with `TEXT`")
 	cli.Var(flags, &w.count, cli.ParseCount, "count", "c", "", "stop after `N` changes; exit 1 if there are fewer in the end")
+	cli.Var(flags, &w.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
+	cli.Var(flags, &w.idle, cli.Seconds(time.Millisecond, cli.MaxDuration), "idle-timeout", "", "", "stop after `TIME` without a change")
 	flags.BoolVar(&w.listFirst, "list-first", false, "begin with the table")
 	cli.Var(flags, &w.buffer, cli.Size(1, maxBuffer), "rcvbuf", "", "", "`SIZE` of the receive buffer in bytes, such as 64K or 1M; more than net.core.rmem_max needs CAP_NET_ADMIN")
 	cli.Complete(cmd, "via", carrierNames(watchCarriers)...)
-	cli.CompleteNothing(cmd, "prefix", "count", "rcvbuf")
+	cli.CompleteNothing(cmd, "prefix", "count", "for", "idle-timeout", "rcvbuf")
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
 		err := w.run(ctx)
@@ -148,43 +151,46 @@ JSON
 // run prints changes until something makes an end, and then the totals,
 // whatever the end was.
 func (w *watch) run(ctx context.Context) error {
-	sub, p, err := w.open(ctx)
+	sub, err := w.open(ctx)
 	if err != nil {
 		return w.target.Explain(err)
 	}
 	defer sub.Close()
-	defer p.Close()
-	if err := w.begin(ctx, p); err != nil {
-		return w.target.Explain(err)
+	if w.listFirst {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
 	}
 
-	err = w.loop(ctx, p, sub)
+	user := ctx
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if w.limit != 0 {
+		ctx, stop = context.WithTimeout(ctx, w.limit)
+		defer stop()
+	}
+	err = w.loop(ctx, stop, sub)
 
 	stats := sub.Stats()
-	stats.Recovered += w.recovered
-	stats.Lost += w.lost
-	w.summary(&stats, ctx.Err() != nil)
+	w.summary(&stats, user.Err() != nil)
 	switch {
 	case errors.Is(err, client.ErrEnded):
 		w.complain("the peer has left this network namespace: the module was unloaded")
 		return cli.ErrFailed
 	case err != nil:
 		return w.target.Explain(err)
-	case w.shown < w.count || stats.Lost > 0:
+	case w.shown < w.count || stats.Lost > 0 || stats.Failed > 0:
 		return cli.ErrFailed
 	}
 	return nil
 }
 
-// open begins to listen, and connects for what is asked besides, which any
-// carrier of objects answers.
-func (w *watch) open(ctx context.Context) (subscription, peer, error) {
+func (w *watch) open(ctx context.Context) (subscription, error) {
 	cfg, done, err := w.target.Open()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer done()
-	ask := client.Config{Carrier: client.Generic, NetNS: cfg.NetNS, Timeout: patience}
 	cfg.ReceiveBuffer = w.buffer
 	switch cfg.Carrier {
 	case client.Raw:
@@ -192,57 +198,56 @@ func (w *watch) open(ctx context.Context) (subscription, peer, error) {
 	case client.Generic:
 		cfg.GroupNames = []string{wire.McgrpObjects}
 	}
-	sub, err := w.subscribe(ctx, cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := w.dial(ctx, ask)
-	if err != nil {
-		sub.Close()
-		return nil, nil, err
-	}
-	return sub, p, nil
+	return w.subscribe(ctx, cfg)
 }
 
-// begin finds out where the changes begin, and shows the table as it is there.
-// The subscription is open already, so what comes later cannot be missed.
-func (w *watch) begin(ctx context.Context, p peer) error {
-	before, err := p.Stats(ctx)
-	if err != nil {
-		return err
-	}
-	w.began = before.Objects.Generation
-	for n := 1; w.listFirst; n++ {
-		objects, err := listObjects(ctx, p, client.ObjectQuery{Prefix: w.prefix})
-		if err != nil && !errors.Is(err, client.ErrDumpInterrupted) {
-			return err
-		}
-		after, err := p.Stats(ctx)
-		if err != nil {
-			return err
-		}
-		w.generation = before.Objects.Generation
-		still := after.Objects.Generation == w.generation
-		if !still && n < tries {
-			before = after
-			continue
-		}
-		w.showObjects(objects)
-		if !still {
-			w.complain("the table changes all the time: some of the changes that follow are in it already")
-			w.newer = make(map[string]uint64)
-			for _, obj := range objects {
-				w.newer[obj.Key] = obj.Generation
+// list shows the table. The subscription is open already, so that no change
+// after it can be missed. It asks by generic netlink, as there are no objects on
+// the connector.
+func (w *watch) list(ctx context.Context) error {
+	o := *w.options
+	o.target.Carrier, o.target.Protocol = client.Generic, 0
+	return o.ask(ctx, func(p peer) error {
+		for n := 1; ; n++ {
+			before, err := p.Stats(ctx)
+			if err != nil {
+				return err
 			}
+			objects, err := listObjects(ctx, p, client.ObjectQuery{Prefix: w.prefix})
+			if err != nil && !errors.Is(err, client.ErrDumpInterrupted) {
+				return err
+			}
+			after, err := p.Stats(ctx)
+			if err != nil {
+				return err
+			}
+			w.generation = before.Objects.Generation
+			still := after.Objects.Generation == w.generation
+			if !still && n < tries {
+				continue
+			}
+			w.showObjects(objects)
+			if !still {
+				// Changes since before are printed, but not those that are shown.
+				w.newer = make(map[string]uint64)
+				for _, obj := range objects {
+					w.newer[obj.Key] = obj.Generation
+				}
+			}
+			return nil
 		}
-		break
-	}
-	return nil
+	})
 }
 
-// loop prints changes until there are enough or ctx ends. It returns the error
-// if it was one that made an end.
-func (w *watch) loop(ctx context.Context, p peer, sub subscription) error {
+// loop prints changes until there are enough or ctx ends; it calls stop if none
+// came for too long. It returns the error if it was one that made an end.
+func (w *watch) loop(ctx context.Context, stop func(), sub subscription) error {
+	if w.idle != 0 {
+		timer := time.AfterFunc(w.idle, stop)
+		defer timer.Stop()
+		w.busy = func() { timer.Reset(w.idle) }
+	}
+
 	// An error that is followed by anything was not the last. Only then is it
 	// reported here.
 	var pending error
@@ -258,9 +263,6 @@ func (w *watch) loop(ctx context.Context, p peer, sub subscription) error {
 		case err != nil:
 			pending = err
 		case e.Object.Key != nil:
-			if !w.heard {
-				w.first(ctx, p, &e)
-			}
 			w.event(&e)
 		}
 		if w.shown == w.count && w.count != 0 || w.streams.Out.Err() != nil {
@@ -273,31 +275,6 @@ func (w *watch) loop(ctx context.Context, p peer, sub subscription) error {
 	return pending
 }
 
-// first asks for what was missed before the first event. The subscription, which
-// has no number to count from, cannot know of it; but every change that somebody
-// may listen to has both a generation and a number.
-func (w *watch) first(ctx context.Context, p peer, e *client.Event) {
-	w.heard = true
-	if e.Lost > 0 || e.Object.Generation <= w.began+1 {
-		return
-	}
-	missing := min(e.Object.Generation-w.began-1, e.Seq-1)
-	for old, err := range p.EventsSince(ctx, e.Group, e.Seq-1-missing) {
-		if err != nil || old.Seq >= e.Seq {
-			break // what is left is lost, as it is where a subscription asks in vain
-		}
-		if old.Object.Key == nil {
-			continue
-		}
-		missing = e.Seq - 1 - old.Seq
-		w.recovered++
-		w.lost += old.Lost
-		w.event(&old)
-	}
-	e.Lost = missing
-	w.lost += missing
-}
-
 // event prints a change unless it is in the table that was shown.
 func (w *watch) event(e *client.Event) {
 	key, generation := string(e.Object.Key), e.Object.Generation
@@ -305,6 +282,7 @@ func (w *watch) event(e *client.Event) {
 		return
 	}
 	w.shown++
+	w.busy()
 	w.print(e)
 }
 
