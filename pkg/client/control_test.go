@@ -40,6 +40,8 @@ func TestBeaconChange(t *testing.T) {
 			want: wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(nil,
 				wire.AttrBeaconInterval, 0), wire.AttrBeaconGroups, 0), wire.AttrBeaconGenl, 0), wire.AttrBeaconSize, 0),
 		},
+		{name: "to the connector", in: client.BeaconChange{Connector: new(true)}, want: wire.AppendUint32(nil, wire.AttrBeaconConnector, 1)},
+		{name: "not to the connector", in: client.BeaconChange{Connector: new(bool)}, want: wire.AppendUint32(nil, wire.AttrBeaconConnector, 0)},
 		{
 			name: "too long is for the kernel to refuse",
 			in:   client.BeaconChange{Interval: new(2 * time.Hour)},
@@ -72,9 +74,9 @@ func nest(typ uint16, attrs []byte) []byte {
 }
 
 var (
-	beaconAttrs = wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(nil,
-		wire.AttrBeaconInterval, 1000), wire.AttrBeaconGroups, 3), wire.AttrBeaconGenl, 1), wire.AttrBeaconSize, 16)
-	beaconWant = client.Beacon{Interval: time.Second, Groups: 3, Generic: true, Size: 16}
+	beaconAttrs = wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(wire.AppendUint32(nil,
+		wire.AttrBeaconInterval, 1000), wire.AttrBeaconGroups, 3), wire.AttrBeaconGenl, 1), wire.AttrBeaconSize, 16), wire.AttrBeaconConnector, 1)
+	beaconWant = client.Beacon{Interval: time.Second, Groups: 3, Generic: true, Size: 16, Connector: true}
 
 	statsAttrs = func() []byte {
 		carrier := func(c wire.Carrier) []byte {
@@ -82,6 +84,10 @@ var (
 			for i := range uint16(7) {
 				b = wire.AppendAttr(b, wire.AttrCarrierStatsPad, nil)
 				b = wire.AppendUint64(b, wire.AttrCarrierStatsRequests+i, uint64(c)<<40+uint64(i))
+			}
+			for i := range uint64(2) {
+				e := wire.AppendUint32(nil, wire.AttrErrorStatsErrno, uint32(i))
+				b = append(b, nest(wire.AttrCarrierStatsError, wire.AppendUint64(e, wire.AttrErrorStatsCount, i+5))...)
 			}
 			return nest(wire.AttrStatsCarrier, b)
 		}
@@ -92,20 +98,30 @@ var (
 		b = append(b, nest(wire.AttrStatsBeacon, s)...)
 		h := wire.AppendUint32(nil, wire.AttrHistoryStatsSize, 1024)
 		h = wire.AppendUint32(h, wire.AttrHistoryStatsHeld, 10)
-		return append(b, nest(wire.AttrStatsHistory, h)...)
+		h = wire.AppendUint64(h, wire.AttrHistoryStatsBytes, 11)
+		h = wire.AppendUint64(h, wire.AttrHistoryStatsBytesMax, 12)
+		b = append(b, nest(wire.AttrStatsHistory, h)...)
+		o := wire.AppendUint32(nil, wire.AttrObjectStatsCount, 13)
+		o = wire.AppendUint32(o, wire.AttrObjectStatsCountMax, 14)
+		o = wire.AppendUint64(o, wire.AttrObjectStatsBytes, 15)
+		o = wire.AppendUint64(o, wire.AttrObjectStatsBytesMax, 16)
+		o = wire.AppendUint64(o, wire.AttrObjectStatsGeneration, 17)
+		o = wire.AppendUint32(o, wire.AttrObjectStatsSnapshots, 18)
+		return append(b, nest(wire.AttrStatsObjects, o)...)
 	}()
 	statsWant = func() client.Stats {
 		carrier := func(c wire.Carrier) client.CarrierStats {
 			n := uint64(c) << 40
 			return client.CarrierStats{
 				Carrier: c, Requests: n, Replies: n + 1, Errors: n + 2, RxBytes: n + 3, TxBytes: n + 4,
-				Events: n + 5, EventErrors: n + 6,
+				Events: n + 5, EventErrors: n + 6, Errs: []client.ErrorCount{{Errno: 0, Count: 5}, {Errno: 1, Count: 6}},
 			}
 		}
 		return client.Stats{
 			Carriers: []client.CarrierStats{carrier(wire.CarrierRaw), carrier(wire.CarrierGenl)},
 			Beacon:   client.BeaconStats{Ticks: 7, Idle: 8, Missed: 9},
-			History:  client.HistoryStats{Size: 1024, Held: 10},
+			History:  client.HistoryStats{Size: 1024, Held: 10, Bytes: 11, BytesMax: 12},
+			Objects:  client.ObjectStats{Count: 13, CountMax: 14, Bytes: 15, BytesMax: 16, Generation: 17, Snapshots: 18},
 		}
 	}()
 )
@@ -193,7 +209,7 @@ func TestParseControlErrors(t *testing.T) {
 	beacon := func(b []byte) error { _, err := client.ParseBeacon(b); return err }
 	stats := func(b []byte) error { _, err := client.ParseStats(b); return err }
 	short := func(typ uint16) []byte { return wire.AppendUint8(nil, typ, 1) }
-	for typ := uint16(wire.AttrBeaconInterval); typ <= wire.AttrBeaconSize; typ++ {
+	for typ := uint16(wire.AttrBeaconInterval); typ <= wire.AttrBeaconConnector; typ++ {
 		if err := beacon(short(typ)); !errors.Is(err, wire.ErrValueLength) {
 			t.Errorf("beacon attribute %d: error is %v", typ, err)
 		}
@@ -208,9 +224,19 @@ func TestParseControlErrors(t *testing.T) {
 			t.Errorf("beacon statistics attribute %d: error is %v", typ, err)
 		}
 	}
-	for typ := uint16(wire.AttrHistoryStatsSize); typ <= wire.AttrHistoryStatsHeld; typ++ {
+	for typ := uint16(wire.AttrHistoryStatsSize); typ < wire.AttrHistoryStatsPad; typ++ {
 		if err := stats(nest(wire.AttrStatsHistory, short(typ))); !errors.Is(err, wire.ErrValueLength) {
 			t.Errorf("history statistics attribute %d: error is %v", typ, err)
+		}
+	}
+	for typ := uint16(wire.AttrObjectStatsCount); typ < wire.AttrObjectStatsPad; typ++ {
+		if err := stats(nest(wire.AttrStatsObjects, short(typ))); !errors.Is(err, wire.ErrValueLength) {
+			t.Errorf("object statistics attribute %d: error is %v", typ, err)
+		}
+	}
+	for _, typ := range []uint16{wire.AttrErrorStatsErrno, wire.AttrErrorStatsCount} {
+		if err := stats(nest(wire.AttrStatsCarrier, nest(wire.AttrCarrierStatsError, short(typ)))); !errors.Is(err, wire.ErrValueLength) {
+			t.Errorf("error statistics attribute %d: error is %v", typ, err)
 		}
 	}
 	for _, f := range []func([]byte) error{beacon, stats} {
@@ -241,7 +267,7 @@ func FuzzParseControl(f *testing.F) {
 }
 
 func TestCarrierText(t *testing.T) {
-	for _, c := range carriers {
+	for _, c := range []client.Carrier{client.Raw, client.Generic, client.UserSock, client.Connector, client.Rtnl} {
 		text, err := c.MarshalText()
 		if err != nil || string(text) != c.String() {
 			t.Errorf("%v is %q, error %v", c, text, err)

@@ -9,11 +9,25 @@
 //
 // # Carriers
 //
-// The peer is reached by its raw protocol, NETLINK_TEST, and by its generic
-// netlink family, nlpeer; [Config] chooses. Echo and events are the same on
-// both. Settings and statistics exist on generic netlink only; a Conn on the
-// raw protocol opens a second socket for them when they are first asked for, as
-// a Subscription does for the events that it missed.
+// The peer is reached by its raw protocol, NETLINK_TEST, by its generic netlink
+// family, nlpeer, over the connector, and by a protocol family of rtnetlink;
+// [Config] chooses. What they can do is the same on each:
+//
+//	            echo  objects  events  settings and statistics
+//	Raw         yes   yes      yes     by generic netlink
+//	Generic     yes   yes      yes     yes
+//	Connector   yes   no       yes     by generic netlink
+//	Rtnl        yes   yes      no      by generic netlink
+//
+// Where it says "by generic netlink", a Conn opens a second socket when it is
+// first asked, as a Subscription does for the events that it missed.
+//
+// # Objects
+//
+// [Conn.NewObject] and its relatives keep a table of objects in the peer, each a
+// key with values. [Conn.Objects] dumps it, and says so if the table changed
+// meanwhile; every change is an event as well. [Conn.ViewObject] and
+// [Conn.ObjectViews] are the same without an allocation for each object.
 //
 // # Events without loss
 //
@@ -42,9 +56,11 @@
 // Calls return a [*OpError] with the errno and all that the kernel had to say
 // about it. An overrun is a [*OverrunError]; it ends neither a Conn nor a
 // Subscription. Without the module, Dial and Subscribe fail with
-// [ErrNotLoaded]. Use errors.Is with [syscall.Errno] values, [os.ErrPermission],
-// [os.ErrNotExist], [os.ErrDeadlineExceeded], [net.ErrClosed] and
-// [os.ErrClosed], and the errors of package context.
+// [ErrNotLoaded]; a Subscription whose module is unloaded ends with [ErrEnded]. A
+// carrier that the peer does not have in the namespace is [ErrNoCarrier]. Use
+// errors.Is with [syscall.Errno] values, [os.ErrPermission], [os.ErrExist],
+// [os.ErrNotExist], [os.ErrDeadlineExceeded], [net.ErrClosed] and [os.ErrClosed],
+// and the errors of package context.
 //
 // # Speed
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
 )
 
 // A message goes to the kernel and comes back.
@@ -68,6 +69,27 @@ func ExampleConn_SetBeacon() {
 	})
 	if err != nil {
 		log.Fatal(err)
+	}
+}
+
+// What is in the table at one moment. Changing it takes CAP_NET_ADMIN, and so does
+// the atomic dump.
+func ExampleConn_Objects() {
+	ctx := context.Background()
+	conn, err := client.Dial(ctx, client.Config{Carrier: client.Generic})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	err = conn.NewObject(ctx, "color", wire.ModifierCreate|wire.ModifierReplace, []byte("green"), []byte("blue"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for object, err := range conn.Objects(ctx, client.ObjectQuery{Prefix: "c", Atomic: true}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s: %q\n", object.Key, object.Values)
 	}
 }
 

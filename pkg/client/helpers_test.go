@@ -199,6 +199,10 @@ func event(carrier client.Carrier, e wire.Event) []byte {
 	if carrier == client.Raw {
 		return wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, wire.AppendEvent(nil, e))
 	}
+	if carrier == client.Connector {
+		h := wire.ConnectorHeader{Idx: wire.CnIdx, Val: wire.CnVal, Seq: uint32(e.Seq)}
+		return wire.AppendMessage(nil, wire.Header{Type: wire.MsgDone, Seq: h.Seq}, wire.AppendConnector(nil, h, wire.AppendEvent(nil, e)))
+	}
 	b := wire.AppendGenlHeader(nil, wire.GenlHeader{Command: wire.CmdEvent, Version: wire.FamilyVersion})
 	return wire.AppendMessage(nil, wire.Header{Type: client.UserFamily}, wire.AppendEvent(b, e))
 }

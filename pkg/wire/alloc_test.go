@@ -13,6 +13,10 @@ func TestNothingIsAllocated(t *testing.T) {
 	datagram := append(append([]byte(nil), event...), event...)
 	refusal := ack(wire.MsgError, wire.FlagCapped|wire.FlagAckTLVs,
 		raw(int32(-22), u32(16), u16(16), u16(1), u32(9), u32(0), string(textAttr), string(policyAttr)))
+	about := wire.AppendEvent(nil, wire.Event{Group: 2, Seq: 1, Object: object("key", 1, "one", "two", "three")})
+	connector := wire.AppendConnector(nil, wire.ConnectorHeader{Idx: wire.CnIdx, Val: wire.CnVal}, about)
+	o := object("key", 1, "one", "two", "three")
+	var seen int
 	buf := make([]byte, 0, 256)
 	payload := []byte("payload")
 
@@ -47,6 +51,33 @@ func TestNothingIsAllocated(t *testing.T) {
 				}
 			}
 			return nil
+		}},
+		{"encode object", func() error {
+			b := wire.AppendRtnlHeader(buf, wire.RtnlFamily)
+			b = wire.AppendObject(b, o)
+			b = wire.AppendValues(b, payload, payload)
+			b = wire.AppendConnector(b[:0], wire.ConnectorHeader{Seq: 1}, payload)
+			wire.AppendEvent(b[:0], wire.Event{Object: o})
+			return nil
+		}},
+		{"decode object", func() error {
+			_, attrs, err := wire.ParseConnector(connector)
+			if err != nil {
+				return err
+			}
+			e, err := wire.ParseEvent(attrs)
+			if err != nil {
+				return err
+			}
+			for v := range e.Object.Values() {
+				seen += len(v)
+			}
+			seen += e.Object.Len() + e.Object.Size()
+			if !e.Object.Equal(o) {
+				return wire.ErrMissing
+			}
+			_, _, err = wire.ParseRtnl(attrs)
+			return err
 		}},
 		{"acknowledgment", func() error {
 			_, err := wire.ParseAck(refusal)

@@ -161,17 +161,66 @@ func FuzzParsePolicy(f *testing.F) {
 
 func FuzzParseEvent(f *testing.F) {
 	damaged(f, wire.AppendEvent(nil, wire.Event{Group: 1, Seq: 2, Time: 3, Kind: wire.KindBeacon, Data: []byte("data")}))
+	damaged(f, wire.AppendEvent(nil, wire.Event{Group: 2, Seq: 2, Time: 3, Kind: wire.KindObjectDel, Object: object("key", 4, "one", "")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := wire.ParseEvent(b)
 		if err != nil {
-			if e.Data != nil || e.Group != 0 || e.Seq != 0 || e.Time != 0 || e.Kind != 0 {
+			if e.Data != nil || e.Object.Key != nil || e.Object.Attrs != nil || e.Group != 0 || e.Seq != 0 || e.Time != 0 || e.Kind != 0 {
 				t.Fatalf("an error comes with %+v", e)
 			}
 			return
 		}
 		again, err := wire.ParseEvent(wire.AppendEvent(nil, e))
-		if err != nil || !bytes.Equal(e.Data, again.Data) || e.Group != again.Group || e.Seq != again.Seq || e.Time != again.Time || e.Kind != again.Kind {
+		if e.Object.Key != nil {
+			e.Data = nil // an event has one of them
+		}
+		if err != nil || !e.Object.Equal(again.Object) || !bytes.Equal(e.Data, again.Data) || e.Group != again.Group || e.Seq != again.Seq || e.Time != again.Time || e.Kind != again.Kind {
 			t.Fatalf("%+v comes back as %+v, %v", e, again, err)
+		}
+	})
+}
+
+func FuzzParseObject(f *testing.F) {
+	damaged(f, wire.AppendObject(nil, object("key", 1, "one", "", "three")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := wire.ParseObject(b)
+		if err != nil {
+			if o.Key != nil || o.Attrs != nil || o.Generation != 0 {
+				t.Fatalf("an error comes with %+v", o)
+			}
+			// Values make do with anything.
+			o.Attrs = b
+			if o.Size() > len(b) || o.Len() > len(b)/wire.AttrHeaderLen || !o.Equal(o) {
+				t.Fatalf("%d values of %d bytes", o.Len(), o.Size())
+			}
+			return
+		}
+		if len(o.Key)+o.Size() > len(b) {
+			t.Fatalf("more than there was: %+v", o)
+		}
+		again, err := wire.ParseObject(wire.AppendObject(nil, o))
+		if err != nil || !o.Equal(again) || again.Len() != o.Len() {
+			t.Fatalf("%+v comes back as %+v, %v", o, again, err)
+		}
+	})
+}
+
+func FuzzParseHeaders(f *testing.F) {
+	damaged(f, wire.AppendConnector(nil, wire.ConnectorHeader{Idx: wire.CnIdx, Val: wire.CnVal, Seq: 1, Ack: 2}, []byte("data")))
+	damaged(f, wire.AppendRtnlHeader(nil, wire.RtnlFamily))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, data, err := wire.ParseConnector(b)
+		switch {
+		case err != nil:
+			if data != nil || h != (wire.ConnectorHeader{}) {
+				t.Fatalf("an error comes with %+v and %x", h, data)
+			}
+		case !bytes.Equal(wire.AppendConnector(nil, h, data), b[:wire.ConnectorHeaderLen+len(data)]):
+			t.Fatalf("%x is %+v and %x", b, h, data)
+		}
+		family, attrs, err := wire.ParseRtnl(b)
+		if (err != nil) != (len(b) < wire.RtnlHeaderLen) || err == nil && (family != b[0] || !bytes.Equal(attrs, b[wire.RtnlHeaderLen:])) {
+			t.Fatalf("%x is of family %d, %x, %v", b, family, attrs, err)
 		}
 	})
 }

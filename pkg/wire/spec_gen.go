@@ -40,8 +40,10 @@ const (
 	CnIdx = 16
 	// The peer's value on the connector.
 	CnVal = 1
-	// Longest payload of an echo over the connector, in bytes.
-	CnPayloadMax = 16384
+	// Longest payload of an echo over the connector, in bytes: what the
+	// connector lets through, 16384, without its own header. It drops what
+	// is longer, so nobody counts it and there is no answer.
+	CnPayloadMax = 16364
 	// The protocol family of the peer on rtnetlink, the first byte behind
 	// the message header. No address family has it.
 	RtnlFamily = 127

@@ -99,7 +99,7 @@ func GroupList(mask uint32) string {
 
 // GroupNames are the groups of generic netlink that are known here. The kernel
 // may have more.
-var GroupNames = []string{wire.McgrpBeacon}
+var GroupNames = []string{wire.McgrpBeacon, wire.McgrpObjects}
 
 // ParseGroupNames parses a list of names of generic netlink groups.
 func ParseGroupNames(list string) ([]string, error) {
@@ -117,10 +117,15 @@ func ParseGroupNames(list string) ([]string, error) {
 }
 
 // GroupName is what an event's group is called: a number on the raw protocol, a
-// name on generic netlink.
+// name on generic netlink and the connector.
 func GroupName(group uint32) string {
-	if group == wire.GroupBeacon {
+	switch group {
+	case wire.GroupBeacon:
 		return wire.McgrpBeacon
+	case wire.GroupObjects:
+		return wire.McgrpObjects
+	case wire.GroupConnector:
+		return "connector"
 	}
 	return strconv.FormatUint(uint64(group), 10)
 }

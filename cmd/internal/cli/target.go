@@ -35,7 +35,7 @@ type Target struct {
 }
 
 // carriers are the names of those that exist.
-var carriers = []string{client.Raw.String(), client.Generic.String(), client.UserSock.String()}
+var carriers = []string{client.Raw.String(), client.Generic.String(), client.Connector.String(), client.Rtnl.String(), client.UserSock.String()}
 
 // Add defines the flags of every command, for cmd and all below it.
 func (t *Target) Add(cmd *cobra.Command) {
@@ -54,7 +54,7 @@ func (t *Target) Add(cmd *cobra.Command) {
 // AddCarrier defines the flags of commands that choose a carrier.
 func (t *Target) AddCarrier(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), or usersock (NETLINK_USERSOCK, on which processes talk to each other)")
+	Var(flags, &t.Carrier, parseCarrier, "via", "", carriers[0], "`CARRIER` of the messages: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), connector (NETLINK_CONNECTOR, in the initial network namespace), rtnl (a protocol family of rtnetlink), or usersock (NETLINK_USERSOCK, on which processes talk to each other)")
 	Var(flags, &t.To, parseTo, "to", "", "", "`PORTID` of a process that answers in the kernel's place, with --via usersock or raw, such as nlsub --reply")
 	CompleteFunc(cmd, "via", func(string) []string { return carriers })
 	CompleteFunc(cmd, "to", func(string) []string { return nil })
@@ -167,8 +167,8 @@ func (t *Target) Open() (cfg client.Config, done func(), err error) {
 		}
 		return cfg, nil, Usagef("--protocol is for --via raw; generic netlink finds the family by its name")
 	}
-	if t.To != 0 && t.Carrier == client.Generic {
-		return cfg, nil, Usagef("--to is for --via raw and usersock; generic netlink is the kernel's")
+	if t.To != 0 && t.Carrier != client.Raw && t.Carrier != client.UserSock {
+		return cfg, nil, Usagef("--to is for --via raw and usersock; %s is the kernel's", kernels[t.Carrier])
 	}
 	cfg = client.Config{Carrier: t.Carrier, Protocol: t.Protocol, PortID: t.PortID, To: t.To}
 	if t.NetNS == "" {
@@ -180,6 +180,13 @@ func (t *Target) Open() (cfg client.Config, done func(), err error) {
 	}
 	cfg.NetNS = int(f.Fd())
 	return cfg, func() { f.Close() }, nil
+}
+
+// kernels are the carriers on which nobody but the kernel answers.
+var kernels = map[client.Carrier]string{
+	client.Generic:   "generic netlink",
+	client.Connector: "the connector",
+	client.Rtnl:      "rtnetlink",
 }
 
 // netnsDir is where ip-netns(8) keeps the namespaces that it names.
@@ -234,6 +241,8 @@ func (t *Target) Explain(err error) error {
 		return nil
 	case errors.Is(err, client.ErrNotLoaded):
 		return fmt.Errorf("the nlpeer module is not loaded (%s); try: sudo insmod nlpeer.ko, or: make demo", t.unknown())
+	case isOp && errors.Is(err, client.ErrNoCarrier):
+		return &explained{err, op.Err.Error() + "; try another --via"}
 	case setup && errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("port ID %d (--pid %s) is in use by another socket; try: --pid auto", t.PortID, t.pid)
 	case setup && t.To != 0 && t.NetNS == "" && errors.Is(err, os.ErrPermission):

@@ -68,6 +68,7 @@ func command(
 		Example: `  nlecho hello                      one message
   nlecho -c 5 -i 0.2 hello          five, 200 ms apart
   nlecho --via genl -s 1000 -c 3    random payloads over generic netlink
+  nlecho --via rtnl -f -w 1 -s 64   over rtnetlink, as fast as it goes
   printf 'a\nb\n' | nlecho          a message a line
   nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
   nlecho --via usersock --to 1000 hi    to a process: nlsub --via usersock --pid 1000 --reply
@@ -85,7 +86,7 @@ func command(
 	flags.SortFlags = false
 	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` messages")
 	cli.Var(flags, &o.interval, cli.Seconds(0, cli.MaxDuration), "interval", "i", "1", "`SECONDS` between two messages, such as 0.2, or a duration, such as 200ms")
-	cli.Var(flags, &o.size, cli.Size(0, wire.PayloadMax), "size", "s", "", fmt.Sprintf("send random payloads of `BYTES`, 0 to %d", wire.PayloadMax))
+	cli.Var(flags, &o.size, cli.Size(0, wire.PayloadMax), "size", "s", "", fmt.Sprintf("send random payloads of `BYTES`, 0 to %d, with --via connector to %d", wire.PayloadMax, wire.CnPayloadMax))
 	cli.Var(flags, &o.deadline, cli.Seconds(time.Millisecond, cli.MaxDuration), "deadline", "w", "", "stop after `SECONDS`, however many messages were sent")
 	cli.Var(flags, &o.timeout, cli.Seconds(time.Millisecond, cli.MaxDuration), "timeout", "W", "1", "wait `SECONDS` for each answer")
 	flags.BoolVarP(&o.flood, "flood", "f", false, "send the next message as soon as the last is answered; no line for each")
@@ -146,6 +147,8 @@ func (o *options) chooseTarget(given func(flag string) bool) (err error) {
 		}
 	case user && o.target.To == 0:
 		return cli.Usagef("--via usersock needs --to PORTID, a process that answers, such as: nlsub --via usersock --pid 1000 --reply; or -g for groups")
+	case o.ack && o.target.Carrier == client.Connector:
+		return cli.Usagef("--ack is for other carriers; the connector acknowledges nothing")
 	case o.ack && o.target.To != 0:
 		return cli.Usagef("--ack is for the kernel; a process acknowledges nothing")
 	}
@@ -160,8 +163,10 @@ func (o *options) source(s *cli.Streams, args []string, given func(flag string) 
 		return nil, cli.Usagef("-f and -i contradict each other: -f waits for nothing but the answer")
 	case len(args) > 0 && given("size"):
 		return nil, cli.Usagef("MESSAGE and -s contradict each other: -s sends a random payload")
-	case len(args) > 0 && len(args[0]) > wire.PayloadMax:
-		return nil, cli.Usagef("MESSAGE has %d bytes; the limit is %d", len(args[0]), wire.PayloadMax)
+	case len(args) > 0 && len(args[0]) > o.payloadMax():
+		return nil, cli.Usagef("MESSAGE has %d bytes; the limit is %d", len(args[0]), o.payloadMax())
+	case o.size > o.payloadMax():
+		return nil, cli.Usagef("-s is %d bytes; the limit of --via %v is %d", o.size, o.target.Carrier, o.payloadMax())
 	}
 	if o.flood {
 		o.interval = 0
@@ -178,13 +183,22 @@ func (o *options) source(s *cli.Streams, args []string, given func(flag string) 
 	if !given("interval") {
 		o.interval = 0
 	}
-	return &lines{in: s.In}, nil
+	return &lines{in: s.In, max: o.payloadMax()}, nil
+}
+
+// payloadMax is the longest payload that the carrier takes.
+func (o *options) payloadMax() int {
+	if o.target.Carrier == client.Connector {
+		return wire.CnPayloadMax
+	}
+	return wire.PayloadMax
 }
 
 const long = `nlecho sends messages to the netlink peer in the kernel, which sends each back,
 and shows how long that took. Every answer is compared with what was sent, byte
 for byte; one that differs is an error and counts as lost.
 With --to it is a process that sends them back, and that is believed alone.
+The connector (--via connector) reports no errors and acknowledges nothing.
 
 What is sent:
 

@@ -483,8 +483,12 @@ func TestUsage(t *testing.T) {
 		{[]string{long}, "MESSAGE has 32769 bytes; the limit is 32768"},
 		{[]string{"-s", "5", "hello"}, "MESSAGE and -s contradict each other: -s sends a random payload"},
 		{[]string{"-f", "-i", "1", "hello"}, "-f and -i contradict each other: -f waits for nothing but the answer"},
-		{[]string{"--via", "tcp"}, `invalid argument "tcp" for "--via" flag: there is no such carrier; known are: raw, genl, usersock`},
-		{[]string{"--via", "connector"}, `invalid argument "connector" for "--via" flag: there is no such carrier; known are: raw, genl, usersock`},
+		{[]string{"--via", "tcp"}, `invalid argument "tcp" for "--via" flag: there is no such carrier; known are: raw, genl, connector, rtnl, usersock`},
+		{[]string{"--via", "connector", "--ack", "hi"}, "--ack is for other carriers; the connector acknowledges nothing"},
+		{[]string{"--via", "connector", "-s", "16365"}, "-s is 16365 bytes; the limit of --via connector is 16364"},
+		{[]string{"--via", "connector", strings.Repeat("x", 16365)}, "MESSAGE has 16365 bytes; the limit is 16364"},
+		{[]string{"--via", "connector", "--protocol", "30", "hi"}, "--protocol is for --via raw; connector has a number of its own"},
+		{[]string{"--via", "rtnl", "--to", "30", "hi"}, "--to is for --via raw and usersock; rtnetlink is the kernel's"},
 		{[]string{"--protocol", "16"}, `invalid argument "16" for "--protocol" flag: the module's protocol is a number from 23 to 31`},
 		{[]string{"--protocol", "32"}, `invalid argument "32" for "--protocol" flag: the module's protocol is a number from 23 to 31`},
 		{[]string{"--via", "genl", "--protocol", "30", "hello"}, "--protocol is for --via raw; generic netlink finds the family by its name"},
@@ -555,7 +559,7 @@ func TestReadError(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"--via":  {"raw", "genl", "usersock"},
+		"--via":  {"raw", "genl", "connector", "rtnl", "usersock"},
 		"-o":     {"text", "json"},
 		"--pid":  {"auto", "getpid", "thread"},
 		"-c":     {},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"nlpeer/cmd/internal/cli"
-	"nlpeer/pkg/wire"
 )
 
 // A source is where payloads come from.
@@ -57,6 +56,7 @@ func (*random) shown() bool { return false }
 // lines are those of standard input.
 type lines struct {
 	in  io.Reader
+	max int // bytes of a line
 	c   <-chan []byte
 	err func() error
 	any bool
@@ -65,7 +65,7 @@ type lines struct {
 var errNoInput = errors.New("nothing was sent: standard input is empty or closed; give a MESSAGE, or a size with -s")
 
 func (l *lines) start(ctx context.Context) {
-	l.c, l.err = cli.Lines(ctx, l.in, wire.PayloadMax)
+	l.c, l.err = cli.Lines(ctx, l.in, l.max)
 }
 
 func (l *lines) next(ctx context.Context) ([]byte, error) {

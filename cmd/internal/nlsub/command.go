@@ -62,6 +62,9 @@ func command(
   nlsub -c 3 --fail-on-gap          three events in a row
   nlsub -g 1,3-5 -t                 some groups, with the time of day
   nlsub --via genl -g beacon        over generic netlink
+  nlsub --via genl -g objects       what happens to objects
+  nlsub -g 1,2                      beacon and objects on the raw protocol
+  sudo nlsub --via connector        all that is sent to the connector
   nlsub --for 10s -q                only count
   nlsub -o json -c 3 | jq .seq`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -74,7 +77,7 @@ func command(
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), route, uevent, proc, or usersock")
+	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), connector (NETLINK_CONNECTOR; needs CAP_NET_ADMIN), route, uevent, proc, or usersock")
 	o.target.AddSocket(cmd)
 	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with the others")
 	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
@@ -172,14 +175,20 @@ some, because the receive buffer overran, it asks for them, and prints them in
 their place with "recovered" at the end of the line. "lost 3" says that three are
 missing before an event for good.
 
-It stops at Ctrl-C, or as -c, --for and --idle-timeout say, and ends with the
+Events about objects have the object in place of data: its key, its generation,
+the number of its values, and the first of them. On the raw protocol they are in
+group 2, on generic netlink in the group objects; the connector has one group,
+which gets them, and the beacon if that is told to (nlctl beacon set).
+
+It stops at Ctrl-C, or as -c, --for and --idle-timeout say, or when the module is
+unloaded, which a listener on the raw protocol prevents, and ends with the
 totals: what was received, recovered and lost in each group and in all, and how
 often the receive buffer overran. After an overrun nlsub goes on; --rcvbuf makes
 it rarer. What a group lost before its first event cannot be known, and events of
 other namespaces (--all-nsid) cannot be asked for.
 
 EXIT STATUS
-  0   all went well
+  0   all went well; also if the module was unloaded, unless -c asked for more
   1   fewer events came than -c asked for; or with --fail-on-gap, events were
       lost and not recovered, or it cannot be known
   2   wrong usage, or the kernel could not be asked at all
@@ -189,12 +198,14 @@ With -o json every line is an object, and more members may be added to it. Times
 are integers: nanoseconds, or for unix_ns nanoseconds since 1970. An error that
 ends the command is text on standard error all the same.
 
-  type "event"     group, name (of the group, on generic netlink only), seq, kind,
+  type "event"     group, name (of the group, not on the raw protocol), seq, kind,
                    boottime_ns (when it was made), unix_ns (when it was read),
                    recovered (it was missed at first), lost (events missing before
                    it), bytes, data (base64), nsid (with --all-nsid, if it is from
-                   another namespace)
+                   another namespace), object (of the kinds object-*): key (or
+                   key_base64 if it is no UTF-8), generation, values (a list, base64)
   type "overrun"   count (overruns up to now), unix_ns
+  type "end"       unix_ns: the module was unloaded
   type "error"     error (a text), unix_ns: a message that made no sense
   type "summary"   received, recovered, lost, overruns, time_ns, groups: a list of
                    group, name, nsid, received, recovered, lost`

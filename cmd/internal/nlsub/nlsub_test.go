@@ -5,7 +5,6 @@ package nlsub_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"iter"
 	"os"
 	"strings"
@@ -105,6 +104,18 @@ func tick(group uint32, seq, lost uint64, data string) thing {
 	}, nil}
 }
 
+// about is an event about an object, a second after the last.
+func about(group uint32, seq uint64, kind wire.Kind, key string, values ...string) thing {
+	t := tick(group, seq, 0, "")
+	var attrs []byte
+	for _, v := range values {
+		attrs = wire.AppendValues(attrs, []byte(v))
+	}
+	t.event.Kind = kind
+	t.event.Object = client.ObjectView{Object: wire.Object{Key: []byte(key), Generation: 100 + seq, Attrs: attrs}}
+	return t
+}
+
 // bytesOrNil returns nil for no data, as the library does.
 func bytesOrNil(data string) []byte {
 	if data == "" {
@@ -128,6 +139,7 @@ func failure(err error) thing { return thing{time.Second, client.Event{}, err} }
 func TestOutput(t *testing.T) {
 	overrun := &client.OverrunError{Op: "events", Count: 1}
 	cut := &client.OpError{Op: "events", Err: client.ErrTruncated}
+	ended := &client.OpError{Op: "events", Err: client.ErrEnded}
 	const line1 = "group=1 seq=1 kind=beacon time=1.001234 bytes=0\n"
 
 	for _, test := range []struct {
@@ -256,6 +268,61 @@ func TestOutput(t *testing.T) {
 				Err:  "nlsub: connection refused\n",
 			},
 		}, {
+			name: "objects",
+			args: "-c 4 -g 2",
+			sub: sub{things: []thing{
+				about(2, 1, wire.KindObjectNew, "key", "text", "\x00\x01", ""),
+				about(2, 2, wire.KindObjectChange, "two words", "1", "2", "3", "4", "5"),
+				about(2, 3, wire.KindObjectDel, "\xff"),
+				recovered(about(2, 4, wire.KindObjectDel, "key", "x")),
+			}},
+			want: clitest.Result{Out: `group=2 seq=1 kind=object-new time=1.001234 key="key" gen=101 values=3 "text" 0001 ""
+group=2 seq=2 kind=object-change time=2.001234 key="two words" gen=102 values=5 "1" "2" "3" "4" ...
+group=2 seq=3 kind=object-del time=3.001234 key="\xff" gen=103 values=0
+group=2 seq=4 kind=object-del time=4.001234 key="key" gen=104 values=1 "x" recovered
+group 2: 3 received, 1 recovered, 0 lost
+3 received, 1 recovered, 0 lost, 0 overruns
+`},
+		}, {
+			name: "objects and the beacon over generic netlink, json",
+			args: "-o json -c 2 --via genl -g beacon,objects",
+			sub: sub{things: []thing{
+				about(wire.GroupObjects, 1, wire.KindObjectNew, "key", "text", ""),
+				about(wire.GroupObjects, 2, wire.KindObjectDel, "\xff"),
+			}},
+			want: clitest.Result{Out: `{"type":"event","group":65537,"name":"objects","seq":1,"kind":"object-new","boottime_ns":1001234567,"unix_ns":946684801000000000,"recovered":false,"lost":0,"bytes":0,"data":"","object":{"key":"key","generation":101,"values":["dGV4dA==",""]}}
+{"type":"event","group":65537,"name":"objects","seq":2,"kind":"object-del","boottime_ns":2001234567,"unix_ns":946684802000000000,"recovered":false,"lost":0,"bytes":0,"data":"","object":{"key_base64":"/w==","generation":102,"values":[]}}
+{"type":"summary","received":2,"recovered":0,"lost":0,"overruns":0,"time_ns":2000000000,"groups":[{"group":65536,"name":"beacon","received":0,"recovered":0,"lost":0},{"group":65537,"name":"objects","received":2,"recovered":0,"lost":0}]}
+`},
+		}, {
+			name: "the connector, and the peer's end",
+			args: "--via connector",
+			sub:  sub{things: []thing{tick(wire.GroupConnector, 9, 0, ""), failure(ended)}, last: true},
+			want: clitest.Result{
+				Out: "group=connector seq=9 kind=beacon time=9.001234 bytes=0\ngroup connector: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n",
+				Err: "nlsub: the peer left: the nlpeer module was unloaded\n",
+			},
+		}, {
+			name: "the connector, silent",
+			args: "--via connector --for 1",
+			want: clitest.Result{Out: "group connector: 0 received, 0 recovered, 0 lost\n0 received, 0 recovered, 0 lost, 0 overruns\n"},
+		}, {
+			name: "the peer's end before there was enough",
+			args: "--via genl -q -c 2",
+			sub:  sub{things: []thing{tick(wire.GroupBeacon, 1, 0, ""), failure(ended)}, last: true},
+			want: clitest.Result{
+				Code: 1,
+				Out:  "group beacon: 1 received, 0 recovered, 0 lost\n1 received, 0 recovered, 0 lost, 0 overruns\n",
+				Err:  "nlsub: the peer left: the nlpeer module was unloaded\n",
+			},
+		}, {
+			name: "the peer's end, json",
+			args: "--via genl -o json",
+			sub:  sub{things: []thing{failure(ended)}, last: true},
+			want: clitest.Result{Out: `{"type":"end","unix_ns":946684801000000000}
+{"type":"summary","received":0,"recovered":0,"lost":0,"overruns":0,"time_ns":1000000000,"groups":[{"group":65536,"name":"beacon","received":0,"recovered":0,"lost":0}]}
+`},
+		}, {
 			name: "json",
 			args: "-o json -c 2",
 			sub: sub{
@@ -355,6 +422,7 @@ func TestConfig(t *testing.T) {
 		"--protocol 25":                  {Groups: 1, Protocol: 25},
 		"--via genl":                     {Carrier: client.Generic, GroupNames: []string{"beacon"}},
 		"--via genl -g beacon,objects":   {Carrier: client.Generic, GroupNames: []string{"beacon", "objects"}},
+		"--via connector --no-resync":    {Carrier: client.Connector, NoResync: true},
 		"-g beacon --via genl --for 1ms": {Carrier: client.Generic, GroupNames: []string{"beacon"}},
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -380,15 +448,18 @@ func TestUsage(t *testing.T) {
 		"-g 5-3":                      `-g: groups "5-3" run backwards; try: 3-5`,
 		"-g -1":                       `-g: group "-1" ` + numbers,
 		"-g beacon":                   `-g: group "beacon" ` + numbers + "; names are for --via genl",
-		"-g 1 --via genl":             `-g: group "1" is a number; on generic netlink groups have names: beacon`,
+		"-g 1 --via genl":             `-g: group "1" is a number; on generic netlink groups have names: beacon, objects`,
 		"-g beacon, --via genl":       `-g: the list "beacon," has an empty name`,
 		"--groups=":                   `invalid argument "" for "-g, --groups" flag: must name at least one group`,
 		"--mask 1 -g 1":               "-g and --mask contradict each other: both choose groups",
-		"--mask 1 --via genl":         "--mask is for --via raw; on generic netlink groups have names: -g beacon",
+		"--mask 1 --via genl":         "--mask is for --via raw; on generic netlink groups have names: -g beacon,objects",
 		"--mask 0":                    `invalid argument "0" for "--mask" flag: must name at least one group`,
 		"--mask 0x100000000":          `invalid argument "0x100000000" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`,
+		"-g 16 --via connector":       "-g means nothing to --via connector: the peer has one group there",
+		"--mask 1 --via connector":    "--mask means nothing to --via connector; it is for --via raw, genl, usersock",
+		"--all-nsid --via connector":  "--all-nsid means nothing to --via connector; it is for --via raw, genl, route, usersock",
 		"--protocol 30 --via genl":    "--protocol is for --via raw; generic netlink finds the family by its name",
-		"--via nothing":               `invalid argument "nothing" for "--via" flag: there is no such source; known are: raw, genl, route, uevent, proc, usersock`,
+		"--via nothing":               `invalid argument "nothing" for "--via" flag: there is no such source; known are: raw, genl, connector, route, uevent, proc, usersock`,
 		"-c 0":                        `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`,
 		"--for 0":                     `invalid argument "0" for "--for" flag: must be 1ms to 10000h`,
 		"--idle-timeout -1s":          `invalid argument "-1s" for "--idle-timeout" flag: must be 1ms to 10000h`,
@@ -423,9 +494,12 @@ func TestSetUpErrors(t *testing.T) {
 		{"--pid 77", &client.OpError{Op: "subscribe", Err: syscall.EADDRINUSE}, "port ID 77 (--pid 77) is in use by another socket; try: --pid auto"},
 		{
 			"--via genl -g nothing",
-			&client.OpError{Op: "subscribe", Err: fmt.Errorf(`family "nlpeer" has no multicast group "nothing": %w`, os.ErrNotExist)},
-			`family "nlpeer" has no multicast group "nothing"; known are: beacon`,
+			&client.OpError{Op: "subscribe", Err: &client.GroupError{Family: "nlpeer", Group: "nothing", Known: []string{"beacon", "doves"}}},
+			`family "nlpeer" has no multicast group "nothing"; known are: beacon, doves`,
 		},
+		{"--via connector", client.ErrNotLoaded, "the nlpeer module is not loaded (nobody answers on the connector); try: sudo insmod nlpeer.ko, or: make demo"},
+		{"--via connector", &client.OpError{Op: "subscribe", Err: client.ErrNoCarrier}, "the peer can not be reached by this carrier; try another --via"},
+		{"--via connector", eperm, "listening on the connector needs CAP_NET_ADMIN; try with sudo, or another --via"},
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			subscribe := func(context.Context, client.Config) (nlsub.Subscription, error) { return nil, test.err }
@@ -452,11 +526,11 @@ func TestNotLoaded(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"--via":         {"raw", "genl", "route", "uevent", "proc", "usersock"},
+		"--via":         {"raw", "genl", "connector", "route", "uevent", "proc", "usersock"},
 		"-o":            {"text", "json"},
 		"--pid":         {"auto", "getpid", "thread"},
 		"-g":            {},
-		"--via genl -g": {"beacon"},
+		"--via genl -g": {"beacon", "objects"},
 		"--for":         {},
 	} {
 		if diff := cmp.Diff(want, clitest.Complete(t, nlsub.Command, append(strings.Fields(args), "")...)); diff != "" {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
@@ -35,11 +36,13 @@ type peer struct {
 func (p *peer) name() string { return p.carrier.String() }
 
 func (p *peer) takes() []string {
-	flags := []string{"mask", "resync", "no-resync", "all-nsid", "protocol"}
-	if p.carrier == client.Raw {
-		flags = append(flags, "reply") // which then makes another source of it
+	switch p.carrier {
+	case client.Raw:
+		return []string{"mask", "resync", "no-resync", "all-nsid", "protocol", "reply"} // the last makes another source of it
+	case client.Connector:
+		return []string{"resync", "no-resync"} // it is in one namespace
 	}
-	return flags
+	return []string{"mask", "resync", "no-resync", "all-nsid", "protocol"}
 }
 
 func (p *peer) groups() []string {
@@ -53,6 +56,10 @@ func (p *peer) choose(o *options, given func(flag string) bool) (err error) {
 	o.target.Carrier = p.carrier
 	raw := p.carrier == client.Raw
 	switch {
+	case p.carrier == client.Connector && given("groups"):
+		return cli.Usagef("-g means nothing to --via connector: the peer has one group there")
+	case p.carrier == client.Connector:
+		return nil
 	case given("groups") && given("mask"):
 		return errBothGroups
 	case given("mask") && !raw:
@@ -90,11 +97,13 @@ func (p *peer) open(ctx context.Context, o *options, cfg client.Config) (stream,
 
 // explain is Target.Explain with what only a subscription can meet.
 func (p *peer) explain(o *options, err error) error {
-	if len(p.names) > 0 && errors.Is(err, os.ErrNotExist) && !errors.Is(err, client.ErrNotLoaded) {
-		var op *client.OpError
-		if errors.As(err, &op) {
-			return fmt.Errorf("%s; known are: %s", strings.TrimSuffix(op.Err.Error(), ": "+os.ErrNotExist.Error()), strings.Join(cli.GroupNames, ", "))
-		}
+	var op *client.OpError
+	var group *client.GroupError
+	switch {
+	case errors.As(err, &group):
+		return fmt.Errorf("%w; known are: %s", group, strings.Join(group.Known, ", "))
+	case p.carrier == client.Connector && o.target.NetNS == "" && errors.As(err, &op) && op.Op == "subscribe" && errors.Is(err, os.ErrPermission):
+		return errors.New("listening on the connector needs CAP_NET_ADMIN; try with sudo, or another --via")
 	}
 	return o.target.Explain(err)
 }
@@ -126,6 +135,12 @@ func (s *peerStream) totals() totals {
 	if slices.Contains(s.names, wire.McgrpBeacon) {
 		joined = append(joined, wire.GroupBeacon)
 	}
+	if slices.Contains(s.names, wire.McgrpObjects) {
+		joined = append(joined, wire.GroupObjects)
+	}
+	if s.carrier == client.Connector {
+		joined = append(joined, wire.GroupConnector)
+	}
 	for _, group := range joined {
 		if !slices.ContainsFunc(groups, func(g client.GroupStats) bool { return g.Group == group && g.NSID == client.OwnNSID }) {
 			groups = append(groups, client.GroupStats{NSID: client.OwnNSID, Group: group})
@@ -149,7 +164,7 @@ func (s *peerStream) totals() totals {
 	return t
 }
 
-// groupName is that of a group of generic netlink.
+// groupName is that of a group that has one.
 func groupName(group uint32) string {
 	if group >= wire.GroupBeacon {
 		return cli.GroupName(group)
@@ -174,19 +189,72 @@ type eventJSON struct {
 	Bytes int    `json:"bytes"`
 	Data  []byte `json:"data"`
 	NSID  *int32 `json:"nsid,omitempty"`
+
+	Object *objectJSON `json:"object,omitempty"`
+}
+
+// objectJSON is promised in the help.
+type objectJSON struct {
+	Key        string   `json:"key,omitempty"`
+	KeyBytes   []byte   `json:"key_base64,omitempty"`
+	Generation uint64   `json:"generation"`
+	Values     [][]byte `json:"values"`
+}
+
+// newObjectJSON returns nil if there is no object.
+func newObjectJSON(o client.ObjectView) *objectJSON {
+	if o.Key == nil {
+		return nil
+	}
+	j := &objectJSON{Generation: o.Generation, Values: [][]byte{}}
+	if utf8.Valid(o.Key) {
+		j.Key = string(o.Key)
+	} else {
+		j.KeyBytes = o.Key
+	}
+	for v := range o.Values() {
+		j.Values = append(j.Values, v)
+	}
+	return j
+}
+
+// shownValues is how many values of an object are shown.
+const shownValues = 4
+
+func appendObject(b []byte, o client.ObjectView) []byte {
+	b = fmt.Appendf(b, " key=%s gen=%d values=%d", cli.Quote(o.Key), o.Generation, o.Len())
+	n := 0
+	for v := range o.Values() {
+		if n++; n > shownValues {
+			return append(b, " ..."...)
+		}
+		if len(v) == 0 {
+			b = append(b, ` ""`...)
+			continue
+		}
+		b = fmt.Appendf(b, " %s", cli.Printable(v))
+	}
+	return b
 }
 
 func (e *peerEvent) json(now time.Time) any {
 	return eventJSON{
 		Type: "event", Group: e.Group, Name: groupName(e.Group), Seq: e.Seq, Kind: e.Kind.String(),
 		Boot: int64(e.Time), Unix: now.UnixNano(), Again: e.Recovered, Lost: e.Lost, Bytes: len(e.Data), Data: notNull(e.Data), NSID: nsid(e.NSID),
+		Object: newObjectJSON(e.Object),
 	}
 }
 
 func (e *peerEvent) appendText(b []byte) []byte {
-	b = fmt.Appendf(b, "group=%s seq=%d kind=%s time=%d.%06d bytes=%d",
-		cli.GroupName(e.Group), e.Seq, e.Kind, e.Time/time.Second, e.Time%time.Second/time.Microsecond, len(e.Data))
+	b = fmt.Appendf(b, "group=%s seq=%d kind=%s time=%d.%06d",
+		cli.GroupName(e.Group), e.Seq, e.Kind, e.Time/time.Second, e.Time%time.Second/time.Microsecond)
+	if e.Object.Key == nil {
+		b = fmt.Appendf(b, " bytes=%d", len(e.Data))
+	}
 	b = appendNSID(b, e.NSID)
+	if e.Object.Key != nil {
+		b = appendObject(b, e.Object)
+	}
 	if len(e.Data) > 0 {
 		b = fmt.Appendf(b, " %s", cli.Printable(e.Data))
 	}

@@ -19,6 +19,10 @@ type (
 		Count uint64 `json:"count"`
 		Unix  int64  `json:"unix_ns"`
 	}
+	endJSON struct {
+		Type string `json:"type"`
+		Unix int64  `json:"unix_ns"`
+	}
 	errorJSON struct {
 		Type  string `json:"type"`
 		Error string `json:"error"`
@@ -75,6 +79,15 @@ func (p *printer) overrun(count uint64) {
 		what = "asking for what was missed"
 	}
 	p.complain("receive buffer overran, " + what + "; a larger --rcvbuf makes it rarer")
+}
+
+// ended says why there will be no more events.
+func (p *printer) ended() {
+	if p.target.Format == cli.JSON {
+		p.streams.Out.JSON(endJSON{"end", time.Now().UnixNano()})
+		return
+	}
+	p.complain("the peer left: the nlpeer module was unloaded")
 }
 
 // trouble reports an error that the stream survived.

@@ -77,7 +77,11 @@ func (o *options) loop(ctx context.Context, stop func(), p *printer, source sour
 			return received, nil
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		return received, nil
+	case errors.Is(pending, client.ErrEnded):
+		p.ended()
 		return received, nil
 	}
 	return received, pending

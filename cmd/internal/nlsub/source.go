@@ -125,7 +125,7 @@ func sources() []source {
 	return []source{
 		&peer{carrier: client.Raw},
 		&peer{carrier: client.Generic},
-		// The peer's further carriers go here.
+		&peer{carrier: client.Connector},
 		&route{},
 		&uevent{},
 		&proc{},

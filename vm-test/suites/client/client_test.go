@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,13 @@ import (
 	"nlpeer/vm-test/suites/vmtest"
 )
 
-var carriers = []client.Carrier{client.Raw, client.Generic}
+// The carriers that can do all but objects, and those that can do one thing.
+var (
+	carriers       = []client.Carrier{client.Raw, client.Generic}
+	echoCarriers   = []client.Carrier{client.Raw, client.Generic, client.Connector, client.Rtnl}
+	eventCarriers  = []client.Carrier{client.Raw, client.Generic, client.Connector}
+	objectCarriers = []client.Carrier{client.Raw, client.Generic, client.Rtnl}
+)
 
 func background(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), vmtest.Deadline())
@@ -58,13 +65,20 @@ func setBeacon(t testing.TB, conn *client.Conn, change client.BeaconChange) {
 
 func TestEcho(t *testing.T) {
 	vmtest.Module(t)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		for _, ack := range []bool{false, true} {
+			if ack && carrier == client.Connector {
+				continue
+			}
 			t.Run(fmt.Sprintf("%v/ack=%v", carrier, ack), func(t *testing.T) {
 				ctx := background(t)
 				conn := dial(t, client.Config{Carrier: carrier, Acknowledge: ack})
 				r := vmtest.Rand(t)
-				for _, n := range []int{0, 1, 2, 3, 4, 63, 64, 128, 129, 4096, 16384, 32767, 32768} {
+				sizes := []int{0, 1, 2, 3, 4, 63, 64, 128, 129, 4096, 16384, 32767, 32768}
+				if carrier == client.Connector {
+					sizes = append(sizes[:10], wire.CnPayloadMax-1, wire.CnPayloadMax)
+				}
+				for _, n := range sizes {
 					payload := vmtest.Bytes(r, n)
 					sent := bytes.Clone(payload)
 					got, err := conn.Echo(ctx, payload)
@@ -85,9 +99,13 @@ func TestEcho(t *testing.T) {
 
 func TestEchoTooLong(t *testing.T) {
 	vmtest.Module(t)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		conn := dial(t, client.Config{Carrier: carrier})
-		if _, err := conn.Echo(background(t), make([]byte, wire.PayloadMax+1)); !errors.Is(err, unix.EMSGSIZE) {
+		n := wire.PayloadMax + 1
+		if carrier == client.Connector {
+			n = wire.CnPayloadMax + 1
+		}
+		if _, err := conn.Echo(background(t), make([]byte, n)); !errors.Is(err, unix.EMSGSIZE) {
 			t.Errorf("%v: %v, want EMSGSIZE", carrier, err)
 		}
 		if got, err := conn.Echo(background(t), []byte("next")); err != nil || string(got) != "next" {
@@ -100,7 +118,7 @@ func TestEchoTooLong(t *testing.T) {
 // it for its own.
 func TestCancelledCall(t *testing.T) {
 	vmtest.Module(t)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		conn := dial(t, client.Config{Carrier: carrier})
 		for range 20 {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -117,7 +135,12 @@ func TestCancelledCall(t *testing.T) {
 
 func TestConcurrentEcho(t *testing.T) {
 	vmtest.Module(t)
-	conn := dial(t, client.Config{})
+	for _, carrier := range echoCarriers {
+		t.Run(carrier.String(), func(t *testing.T) { testConcurrentEcho(t, dial(t, client.Config{Carrier: carrier})) })
+	}
+}
+
+func testConcurrentEcho(t *testing.T, conn *client.Conn) {
 	errs := make(chan error)
 	for i := range 8 {
 		go func() {
@@ -233,6 +256,13 @@ func TestStats(t *testing.T) {
 	ctx := background(t)
 	raw := dial(t, client.Config{})
 	genl := dial(t, client.Config{Carrier: client.Generic})
+	rtnl := dial(t, client.Config{Carrier: client.Rtnl})
+	if err := rtnl.NewObject(ctx, "key", wire.ModifierCreate, []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rtnl.GetObject(ctx, "no key"); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
 	for range 3 {
 		if _, err := raw.Echo(ctx, make([]byte, 10)); err != nil {
 			t.Fatal(err)
@@ -248,7 +278,16 @@ func TestStats(t *testing.T) {
 	want := client.Stats{Carriers: []client.CarrierStats{
 		{Carrier: wire.CarrierRaw, Requests: 3, Replies: 3, RxBytes: 3 * 26, TxBytes: 3 * 26},
 		{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 3 * 36, TxBytes: 3 * 36},
-	}, History: client.HistoryStats{Size: 1024}}
+		{Carrier: wire.CarrierConnector, Events: 1}, // it is sent before it is known that nobody listens
+		// An empty echo at Dial, an object, and a failure.
+		{Carrier: wire.CarrierRtnl, Requests: 3, Replies: 1, Errors: 1, Errs: []client.ErrorCount{{Errno: unix.ENOENT, Count: 1}},
+			RxBytes: 24 + 40 + 32, TxBytes: 24},
+	}, History: client.HistoryStats{Size: 1024, BytesMax: 1 << 20},
+		Objects: client.ObjectStats{Count: 1, CountMax: 4096, BytesMax: 4 << 20, Generation: 1}}
+	if got.Objects.Bytes < 10 {
+		t.Errorf("an object takes %d bytes", got.Objects.Bytes)
+	}
+	got.Objects.Bytes = 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("statistics (-want +got):\n%s", diff)
 	}
@@ -256,20 +295,21 @@ func TestStats(t *testing.T) {
 
 func TestSubscribe(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
-	for _, carrier := range carriers {
+	for _, carrier := range eventCarriers {
 		t.Run(carrier.String(), func(t *testing.T) {
 			conn := dial(t, client.Config{Carrier: carrier})
 			sub := subscribe(t, client.Config{Carrier: carrier})
-			setBeacon(t, conn, client.BeaconChange{Interval: new(5 * time.Millisecond), Size: new(33)})
+			setBeacon(t, conn, client.BeaconChange{Interval: new(5 * time.Millisecond), Size: new(33), Connector: new(true)})
 
-			group := uint32(1)
-			if carrier == client.Generic {
-				group = wire.GroupBeacon
-			}
+			group := groupOf(carrier)
 			var last client.Event
+			n := 0
 			for ev, err := range sub.Events(background(t)) {
 				if err != nil {
 					t.Fatal(err)
+				}
+				if n == 0 && carrier == client.Connector {
+					last.Seq = ev.Seq - 1 // numbered whether or not anybody listens
 				}
 				if ev.Seq != last.Seq+1 || ev.Time <= last.Time || ev.Group != group || ev.Kind != wire.KindBeacon ||
 					ev.Lost != 0 || ev.NSID != client.OwnNSID {
@@ -283,7 +323,7 @@ func TestSubscribe(t *testing.T) {
 					t.Fatalf("data % x, want % x", ev.Data, want)
 				}
 				last = ev.Clone()
-				if ev.Seq == 20 {
+				if n++; n == 20 {
 					break
 				}
 			}
@@ -452,14 +492,81 @@ func TestClose(t *testing.T) {
 
 func TestNotLoaded(t *testing.T) {
 	vmtest.Module(t)
+	conns := map[client.Carrier]*client.Conn{}
+	for _, carrier := range echoCarriers[1:] { // a raw socket holds the module
+		conns[carrier] = dial(t, client.Config{Carrier: carrier})
+	}
 	vmtest.Unload(t)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		if _, err := client.Dial(background(t), client.Config{Carrier: carrier}); !errors.Is(err, client.ErrNotLoaded) ||
 			!errors.Is(err, os.ErrNotExist) {
 			t.Errorf("Dial by %v: %v, want ErrNotLoaded", carrier, err)
 		}
+	}
+	for _, carrier := range eventCarriers {
 		if _, err := client.Subscribe(background(t), client.Config{Carrier: carrier}); !errors.Is(err, client.ErrNotLoaded) {
 			t.Errorf("Subscribe by %v: %v, want ErrNotLoaded", carrier, err)
+		}
+	}
+	for carrier, conn := range conns {
+		if got, err := conn.Echo(background(t), []byte("anybody?")); !errors.Is(err, client.ErrNotLoaded) {
+			t.Errorf("echo by %v: %q, %v, want ErrNotLoaded", carrier, got, err)
+		}
+	}
+	for _, carrier := range objectCarriers[1:] {
+		if err := conns[carrier].NewObject(background(t), "key", wire.ModifierCreate); !errors.Is(err, client.ErrNotLoaded) {
+			t.Errorf("object-new by %v: %v, want ErrNotLoaded", carrier, err)
+		}
+	}
+}
+
+// The peer may be there and a carrier not.
+func TestNoCarrier(t *testing.T) {
+	for _, carrier := range []client.Carrier{client.Connector, client.Rtnl} {
+		vmtest.Module(t, "connector=0", "rtnl=0")
+		_, err := client.Dial(background(t), client.Config{Carrier: carrier})
+		if !errors.Is(err, client.ErrNoCarrier) || errors.Is(err, client.ErrNotLoaded) || !strings.Contains(fmt.Sprint(err), carrier.String()+"=0") {
+			t.Errorf("Dial by %v: %v, want ErrNoCarrier", carrier, err)
+		}
+	}
+	vmtest.Module(t)
+	ns := vmtest.NewNet(t)
+	cfg := client.Config{Carrier: client.Connector, NetNS: int(ns.File.Fd())}
+	if _, err := client.Dial(background(t), cfg); !errors.Is(err, client.ErrNoCarrier) || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("Dial in another namespace: %v, want ErrNoCarrier and ECONNREFUSED", err)
+	}
+	if _, err := client.Subscribe(background(t), cfg); !errors.Is(err, client.ErrNoCarrier) {
+		t.Errorf("Subscribe in another namespace: %v, want ErrNoCarrier", err)
+	}
+	cfg.Carrier = client.Rtnl
+	if got, err := dial(t, cfg).Echo(background(t), []byte("x")); err != nil || string(got) != "x" {
+		t.Errorf("rtnl in another namespace: %q, %v", got, err)
+	}
+	conn := dial(t, client.Config{Carrier: client.Generic, NetNS: int(ns.File.Fd())})
+	if err := conn.SetBeacon(background(t), client.BeaconChange{Connector: new(true)}); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("a beacon on the connector of another namespace: %v, want EOPNOTSUPP", err)
+	}
+}
+
+func TestNoGroup(t *testing.T) {
+	vmtest.Module(t)
+	_, err := client.Subscribe(background(t), client.Config{Carrier: client.Generic, GroupNames: []string{"pigeons"}})
+	var group *client.GroupError
+	if !errors.As(err, &group) || !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("%v, want a GroupError", err)
+	}
+	if diff := cmp.Diff(&client.GroupError{Family: wire.FamilyName, Group: "pigeons", Known: []string{"beacon", "objects"}}, group); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFamily(t *testing.T) {
+	vmtest.Module(t)
+	for _, carrier := range echoCarriers {
+		f, err := dial(t, client.Config{Carrier: carrier}).Family(background(t))
+		if err != nil || f.Name != wire.FamilyName || f.Version != wire.FamilyVersion || f.ID != vmtest.Nlpeer(t).ID ||
+			len(f.Groups) != 2 || f.Groups[0].Name != "beacon" || f.Groups[1].Name != "objects" || f.Groups[0].ID == 0 {
+			t.Errorf("%v: %+v, %v", carrier, f, err)
 		}
 	}
 }

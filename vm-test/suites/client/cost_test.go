@@ -23,7 +23,7 @@ func TestEchoAllocations(t *testing.T) {
 	vmtest.Module(t)
 	ctx := context.Background()
 	payload := make([]byte, 64)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		conn := dial(t, client.Config{Carrier: carrier})
 		if n := testing.AllocsPerRun(1000, func() {
 			if got, err := conn.Echo(ctx, payload); err != nil || len(got) != len(payload) {
@@ -48,7 +48,7 @@ func TestEchoAllocations(t *testing.T) {
 func TestEchoSystemCalls(t *testing.T) {
 	vmtest.Module(t)
 	const rounds = 1000
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		t.Run(carrier.String(), func(t *testing.T) {
 			ctx := context.Background()
 			conn := dial(t, client.Config{Carrier: carrier})
@@ -117,7 +117,7 @@ func countSystemCalls(t *testing.T, f func()) map[int]int {
 
 func BenchmarkEcho(b *testing.B) {
 	vmtest.Module(b)
-	for _, carrier := range carriers {
+	for _, carrier := range echoCarriers {
 		b.Run(carrier.String(), func(b *testing.B) {
 			ctx := context.Background()
 			conn := dial(b, client.Config{Carrier: carrier})

@@ -15,9 +15,13 @@ import (
 	"nlpeer/vm-test/suites/vmtest"
 )
 
+// groupOf is the group that a subscription joins if it names none.
 func groupOf(carrier client.Carrier) uint32 {
-	if carrier == client.Generic {
+	switch carrier {
+	case client.Generic:
 		return wire.GroupBeacon
+	case client.Connector:
+		return wire.GroupConnector
 	}
 	return 1
 }
@@ -83,11 +87,11 @@ func (c *tally) compare(t *testing.T, sub *client.Subscription) {
 func TestOverrunIsRecovered(t *testing.T) {
 	for _, history := range []uint64{65536, 16, 0} {
 		vmtest.Module(t, "interval_ms=0", fmt.Sprintf("history=%d", history))
-		for _, carrier := range carriers {
+		for _, carrier := range eventCarriers {
 			t.Run(fmt.Sprintf("history=%d/%v", history, carrier), func(t *testing.T) {
 				conn := dial(t, client.Config{Carrier: carrier})
 				sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
-				setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(1000)})
+				setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(1000), Connector: new(carrier == client.Connector)})
 				vmtest.Until(t, "an overrun is in /proc/net/netlink", func() bool {
 					for _, s := range vmtest.Sockets(t) {
 						if s.PortID == sub.PortID() && s.Drops >= 50 {
@@ -147,11 +151,11 @@ func TestOverrunIsRecovered(t *testing.T) {
 func TestSlowListener(t *testing.T) {
 	for _, history := range []int{65536, 32} {
 		vmtest.Module(t, "interval_ms=0", fmt.Sprintf("history=%d", history))
-		for _, carrier := range carriers {
+		for _, carrier := range eventCarriers {
 			t.Run(fmt.Sprintf("history=%d/%v", history, carrier), func(t *testing.T) {
 				conn := dial(t, client.Config{Carrier: carrier})
 				sub := subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
-				setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(100)})
+				setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(100), Connector: new(carrier == client.Connector)})
 				var seen tally
 				for ev, err := range sub.Events(background(t)) {
 					seen.add(t, ev, err)
@@ -195,10 +199,11 @@ func TestNoResync(t *testing.T) {
 // A subscription goes on where an earlier one has stopped.
 func TestSince(t *testing.T) {
 	vmtest.Module(t, "interval_ms=5")
-	for _, carrier := range carriers {
+	for _, carrier := range eventCarriers {
 		t.Run(carrier.String(), func(t *testing.T) {
 			conn := dial(t, client.Config{Carrier: carrier})
-			subscribe(t, client.Config{Carrier: carrier}) // only ticks that somebody hears have a number
+			subscribe(t, client.Config{Carrier: carrier}) // only ticks that somebody hears are kept
+			setBeacon(t, conn, client.BeaconChange{Connector: new(carrier == client.Connector)})
 			group := groupOf(carrier)
 			var seen tally
 			cfg := client.Config{Carrier: carrier}
@@ -238,13 +243,13 @@ func TestSinceAnotherLife(t *testing.T) {
 
 func TestEventsSince(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0", "history=500")
-	for _, carrier := range carriers {
+	for _, carrier := range eventCarriers {
 		t.Run(carrier.String(), func(t *testing.T) {
 			ctx := background(t)
 			conn := dial(t, client.Config{Carrier: carrier})
 			group := groupOf(carrier)
 			subscribe(t, client.Config{Carrier: carrier, ReceiveBuffer: 4096})
-			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(4096)})
+			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Millisecond), Size: new(4096), Connector: new(carrier == client.Connector)})
 			vmtest.Until(t, "there are 600 events", func() bool { return lastNumber(t, conn, group) >= 600 })
 			setBeacon(t, conn, client.BeaconChange{Interval: new(time.Duration(0))})
 
@@ -290,7 +295,7 @@ func TestEventsSince(t *testing.T) {
 				}
 			}
 			stats, err := conn.Stats(ctx)
-			if want := (client.HistoryStats{Size: 500, Held: 500}); err != nil || stats.History != want {
+			if want := (client.HistoryStats{Size: 500, Held: 500, BytesMax: 1 << 20}); err != nil || stats.History != want {
 				t.Errorf("history %+v, %v, want %+v", stats.History, err, want)
 			}
 		})
