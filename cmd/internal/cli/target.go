@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
@@ -63,11 +64,16 @@ func (t *Target) AddCarrier(cmd *cobra.Command) {
 // AddSocket defines the flags of commands that open a socket of their own choice.
 func (t *Target) AddSocket(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
+	t.AddProtocol(flags)
 	t.pid = pids[0]
 	Var(flags, &t.PortID, t.parsePID, "pid", "", t.pid, "port ID of our socket, `auto|getpid|thread|N`: chosen by the kernel, the process ID, thread ID << 16 | process ID, or a number")
 	CompleteFunc(cmd, "protocol", func(string) []string { return nil })
 	CompleteFunc(cmd, "pid", func(string) []string { return pids })
+}
+
+// AddProtocol defines the flag of commands that choose a carrier, but no socket.
+func (t *Target) AddProtocol(flags *pflag.FlagSet) {
+	Var(flags, &t.Protocol, parseProtocol, "protocol", "", "", fmt.Sprintf("`NUMBER` of the raw protocol, if the module was loaded with another than %d", wire.NetlinkTest))
 }
 
 // CompleteFunc completes a flag from values, or files once a path was begun.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,16 +20,17 @@ import (
 
 // beaconJSON is the object of -o json. Its members are promised in the help.
 type beaconJSON struct {
-	Type     string   `json:"type"`
-	Interval int64    `json:"interval_ns"`
-	Groups   []uint32 `json:"groups"`
-	Mask     uint32   `json:"mask"`
-	Generic  bool     `json:"genl"`
-	Size     int      `json:"size"`
+	Type      string   `json:"type"`
+	Interval  int64    `json:"interval_ns"`
+	Groups    []uint32 `json:"groups"`
+	Mask      uint32   `json:"mask"`
+	Generic   bool     `json:"genl"`
+	Connector bool     `json:"connector"`
+	Size      int      `json:"size"`
 }
 
 func newBeaconJSON(b client.Beacon) *beaconJSON {
-	return &beaconJSON{"beacon", int64(b.Interval), cli.Groups(b.Groups), b.Groups, b.Generic, b.Size}
+	return &beaconJSON{"beacon", int64(b.Interval), cli.Groups(b.Groups), b.Groups, b.Generic, b.Connector, b.Size}
 }
 
 func (o *options) beacon() *cobra.Command {
@@ -56,7 +58,8 @@ func (o *options) beaconGet() *cobra.Command {
 		Short: "show the beacon's settings",
 		Long: `Show the settings of the beacon of the network namespace: its interval, the
 groups of the raw protocol that hear it, whether the generic netlink group
-"beacon" hears it, and the length of the data in each event. Needs no privilege.
+"beacon" and the connector's group hear it, and the length of the data in each
+event. Needs no privilege.
 
 ` + beaconSchema,
 		Args: cobra.NoArgs,
@@ -68,11 +71,12 @@ groups of the raw protocol that hear it, whether the generic netlink group
 
 func (o *options) beaconSet() *cobra.Command {
 	var (
-		interval time.Duration
-		list     uint32
-		mask     uint32
-		generic  bool
-		size     int
+		interval  time.Duration
+		list      uint32
+		mask      uint32
+		generic   bool
+		connector bool
+		size      int
 	)
 	cmd := &cobra.Command{
 		Use:   "set",
@@ -93,10 +97,12 @@ the network namespace.
 	cli.Var(flags, &list, parseList, "groups", "", "", "groups of the raw protocol that hear it, a `LIST` such as 1,3-5, or none")
 	cli.Var(flags, &mask, cli.ParseMask, "mask", "", "", "the same as a `MASK`: 0x15 for 1,3,5")
 	cli.Var(flags, &generic, parseSwitch, "genl", "", "", "whether the generic netlink group hears it: `on|off`")
+	cli.Var(flags, &connector, parseSwitch, "connector", "", "", "whether the connector's group hears it, in the initial network namespace: `on|off`")
 	cli.Var(flags, &size, cli.Size(0, wire.DataMax), "size", "", "", fmt.Sprintf("length of each event's data in `BYTES`, 0 to %d", wire.DataMax))
 	cli.Complete(cmd, "interval", "off")
 	cli.Complete(cmd, "groups", "none")
 	cli.Complete(cmd, "genl", "on", "off")
+	cli.Complete(cmd, "connector", "on", "off")
 	cli.CompleteNothing(cmd, "mask", "size")
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
@@ -105,23 +111,24 @@ the network namespace.
 			return cli.Usagef("--groups and --mask contradict each other: both choose groups")
 		}
 		for flag, set := range map[string]func(){
-			"interval": func() { change.Interval = &interval },
-			"groups":   func() { change.Groups = &list },
-			"mask":     func() { change.Groups = &mask },
-			"genl":     func() { change.Generic = &generic },
-			"size":     func() { change.Size = &size },
+			"interval":  func() { change.Interval = &interval },
+			"groups":    func() { change.Groups = &list },
+			"mask":      func() { change.Groups = &mask },
+			"genl":      func() { change.Generic = &generic },
+			"connector": func() { change.Connector = &connector },
+			"size":      func() { change.Size = &size },
 		} {
 			if flags.Changed(flag) {
 				set()
 			}
 		}
 		if change == (client.BeaconChange{}) {
-			return cli.Usagef("nothing to change: give --interval, --groups, --mask, --genl or --size")
+			return cli.Usagef("nothing to change: give --interval, --groups, --mask, --genl, --connector or --size")
 		}
 		return o.ask(ctx, func(p peer) error {
 			switch err := p.SetBeacon(ctx, change); {
 			case errors.Is(err, os.ErrPermission):
-				return fmt.Errorf("changing the beacon needs CAP_NET_ADMIN in this network namespace; try: sudo %s", line(cmd))
+				return &needsAdmin{"changing the beacon", line(cmd)}
 			case err != nil:
 				return err
 			}
@@ -131,11 +138,38 @@ the network namespace.
 	return cmd
 }
 
-// line is the command line that cmd was called with.
-func line(cmd *cobra.Command) string {
-	s := cmd.CommandPath()
-	cmd.Flags().Visit(func(f *pflag.Flag) { s += " --" + f.Name + " " + f.Value.String() })
-	return s
+// needsAdmin is an EPERM in other words.
+type needsAdmin struct{ what, line string }
+
+func (e *needsAdmin) Error() string {
+	return fmt.Sprintf("%s needs CAP_NET_ADMIN in this network namespace; try: sudo %s", e.what, e.line)
+}
+
+// line is the command line that cmd was called with, for a shell.
+func line(cmd *cobra.Command, args ...string) string {
+	words := strings.Fields(cmd.CommandPath())
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		words = append(words, "--"+f.Name)
+		if f.NoOptDefVal == "" {
+			words = append(words, f.Value.String())
+		}
+	})
+	words = append(words, args...)
+	for i, word := range words {
+		words[i] = shellWord(word)
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord quotes what a shell would take for something else.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:,@%+=", r)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (o *options) showBeacon(ctx context.Context, p peer) error {
@@ -147,15 +181,12 @@ func (o *options) showBeacon(ctx context.Context, p peer) error {
 		o.streams.Out.JSON(newBeaconJSON(b))
 		return nil
 	}
-	interval, generic := "off", "off"
+	interval := "off"
 	if b.Interval != 0 {
 		interval = cli.Duration(b.Interval)
 	}
-	if b.Generic {
-		generic = "on"
-	}
-	fmt.Fprintf(o.streams.Out, "interval  %s\ngroups    %s\ngenl      %s\nsize      %d\n",
-		interval, cli.GroupList(b.Groups), generic, b.Size)
+	fmt.Fprintf(o.streams.Out, "interval   %s\ngroups     %s\ngenl       %s\nconnector  %s\nsize       %d\n",
+		interval, cli.GroupList(b.Groups), onOff(b.Generic), onOff(b.Connector), b.Size)
 	return nil
 }
 
@@ -184,6 +215,13 @@ func parseList(s string) (uint32, error) {
 	return cli.ParseGroups(s)
 }
 
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
 func parseSwitch(s string) (bool, error) {
 	switch s {
 	case "on":
@@ -196,4 +234,4 @@ func parseSwitch(s string) (bool, error) {
 
 const beaconSchema = `JSON
   type "beacon"   interval_ns (0: off), groups (a list of numbers), mask (the same
-                  as a number), genl (true or false), size`
+                  as a number), genl and connector (true or false), size`

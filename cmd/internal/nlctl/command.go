@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"nlpeer/cmd/internal/ftrace"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/kernel"
+	"nlpeer/pkg/wire"
 )
 
 // A peer is what is needed of a client.Conn.
@@ -24,6 +26,11 @@ type peer interface {
 	Beacon(context.Context) (client.Beacon, error)
 	SetBeacon(context.Context, client.BeaconChange) error
 	Stats(context.Context) (client.Stats, error)
+	NewObject(ctx context.Context, key string, flags wire.Modifier, values ...[]byte) error
+	DeleteObject(ctx context.Context, key string) error
+	DeleteObjects(ctx context.Context, prefix string) error
+	GetObject(ctx context.Context, key string) (client.Object, error)
+	Objects(context.Context, client.ObjectQuery) iter.Seq2[client.Object, error]
 	Close() error
 }
 
@@ -31,26 +38,28 @@ type peer interface {
 const patience = 10 * time.Second
 
 type options struct {
-	target  cli.Target
-	streams *cli.Streams
-	dial    func(context.Context, client.Config) (peer, error)
-	family  func(netns int) (familyJSON, error)
-	sysfs   fs.FS // the module's folder there
-	lookUp  func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
-	list    func(ctx context.Context, netns int) ([]kernel.Socket, error)
-	tracer  func(ftrace.Config) (tracer, error)
+	target    cli.Target
+	streams   *cli.Streams
+	dial      func(context.Context, client.Config) (peer, error)
+	subscribe func(context.Context, client.Config) (subscription, error)
+	family    func(netns int) (familyJSON, error)
+	sysfs     fs.FS // the module's folder there
+	lookUp    func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error)
+	list      func(ctx context.Context, netns int) ([]kernel.Socket, error)
+	tracer    func(ftrace.Config) (tracer, error)
 }
 
 // Command returns the command.
 func Command(s *cli.Streams) *cobra.Command {
 	return command(&options{
-		streams: s,
-		dial:    func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
-		family:  family,
-		sysfs:   os.DirFS("/sys/module/nlpeer"),
-		lookUp:  kernel.LookUpFIB,
-		list:    listSockets,
-		tracer:  func(cfg ftrace.Config) (tracer, error) { return ftrace.Open(cfg) },
+		streams:   s,
+		dial:      func(ctx context.Context, cfg client.Config) (peer, error) { return client.Dial(ctx, cfg) },
+		subscribe: func(ctx context.Context, cfg client.Config) (subscription, error) { return client.Subscribe(ctx, cfg) },
+		family:    family,
+		sysfs:     os.DirFS("/sys/module/nlpeer"),
+		lookUp:    kernel.LookUpFIB,
+		list:      listSockets,
+		tracer:    func(cfg ftrace.Config) (tracer, error) { return ftrace.Open(cfg) },
 	})
 }
 
@@ -68,7 +77,9 @@ func command(o *options) *cobra.Command {
 		Example: `  nlctl info
   nlctl -o json stats
   nlctl decode events.pcapng
-  sudo nlctl beacon set --interval 100ms --groups 1,3-5`,
+  sudo nlctl beacon set --interval 100ms --groups 1,3-5
+  sudo nlctl object add port/1 up
+  nlctl object list`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("there is no command %s; commands are: %s", args[0], strings.Join(names(cmd), ", "))
@@ -81,7 +92,7 @@ func command(o *options) *cobra.Command {
 	}
 	o.target.Carrier = client.Generic
 	o.target.Add(cmd)
-	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.fib(), o.sockets(), o.trace(), o.decode())
+	cmd.AddCommand(o.info(), o.stats(), o.beacon(), o.object(), o.fib(), o.sockets(), o.trace(), o.decode())
 	return cmd
 }
 
@@ -102,18 +113,20 @@ func (o *options) ask(ctx context.Context, ask func(peer) error) error {
 }
 
 const long = `nlctl shows and changes the state of the netlink peer in the kernel. It asks by
-generic netlink. Each network namespace has a beacon and statistics of its own.
-The commands fib and sockets ask the kernel itself, and need no module.
+generic netlink, and about objects by any carrier that has them. Each network
+namespace has a beacon, objects and statistics of its own. The commands fib and
+sockets ask the kernel itself, and need no module.
 
 EXIT STATUS
   0   all went well
-  1   fib: there is no route
+  1   fib: there is no route; object list, object watch: some of it could not be
+      had
   2   wrong usage, no privilege, or the kernel could not be asked at all
 "nlctl trace" ends as the command does that it runs.
 
 JSON
-With -o json the answer is one object on one line, whose type is the command's
-name, and more members may be added to it. Durations are integers: nanoseconds.
+With -o json an answer is an object on one line, whose type is the command's name
+unless its help says otherwise, and more members may be added to it. Durations are integers: nanoseconds.
 An error is text on standard error all the same.`
 
 // names returns the commands below cmd that are ours, not cobra's.

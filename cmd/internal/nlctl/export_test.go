@@ -17,6 +17,9 @@ import (
 // Peer is what the command needs of a client.Conn.
 type Peer = peer
 
+// Subscription is what the command needs of a client.Subscription.
+type Subscription = subscription
+
 // KernelCommandWith is Command with other answers of the kernel itself.
 func KernelCommandWith(
 	lookUp func(context.Context, kernel.FIBQuery) (kernel.FIBResult, error),
@@ -24,6 +27,16 @@ func KernelCommandWith(
 ) func(*cli.Streams) *cobra.Command {
 	return func(s *cli.Streams) *cobra.Command {
 		return command(&options{streams: s, lookUp: lookUp, list: list})
+	}
+}
+
+// WatchCommandWith is Command with another client.Dial and client.Subscribe.
+func WatchCommandWith(
+	dial func(context.Context, client.Config) (Peer, error),
+	subscribe func(context.Context, client.Config) (Subscription, error),
+) func(*cli.Streams) *cobra.Command {
+	return func(s *cli.Streams) *cobra.Command {
+		return command(&options{streams: s, dial: dial, subscribe: subscribe})
 	}
 }
 

@@ -143,6 +143,9 @@ func describe(b client.Beacon) string {
 	if b.Generic {
 		to = append(to, "genl group "+wire.McgrpBeacon)
 	}
+	if b.Connector {
+		to = append(to, "the connector")
+	}
 	if len(to) == 0 {
 		to = append(to, "nobody")
 	}

@@ -30,10 +30,11 @@ func TestCommon(t *testing.T) {
 
 // A peer remembers its beacon.
 type peer struct {
-	cfg     client.Config
-	beacon  client.Beacon
-	refusal error // of a change
-	closed  bool
+	nlctl.Peer // for what no test here asks
+	cfg        client.Config
+	beacon     client.Beacon
+	refusal    error // of a change
+	closed     bool
 }
 
 func (p *peer) dial(_ context.Context, cfg client.Config) (nlctl.Peer, error) {
@@ -56,6 +57,9 @@ func (p *peer) SetBeacon(_ context.Context, c client.BeaconChange) error {
 	if c.Generic != nil {
 		p.beacon.Generic = *c.Generic
 	}
+	if c.Connector != nil {
+		p.beacon.Connector = *c.Connector
+	}
 	if c.Size != nil {
 		p.beacon.Size = *c.Size
 	}
@@ -65,11 +69,13 @@ func (p *peer) SetBeacon(_ context.Context, c client.BeaconChange) error {
 func (p *peer) Stats(context.Context) (client.Stats, error) {
 	return client.Stats{
 		Carriers: []client.CarrierStats{
-			{Carrier: wire.CarrierRaw, Requests: 12, Replies: 11, Errors: 1, RxBytes: 1200, TxBytes: 1100, Events: 7},
+			{Carrier: wire.CarrierRaw, Requests: 12, Replies: 9, Errors: 3, RxBytes: 1200, TxBytes: 900, Events: 7,
+				Errs: []client.ErrorCount{{Errno: syscall.ENOENT, Count: 2}, {Count: 1}}},
 			{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 60, TxBytes: 60, EventErrors: 2},
 		},
 		Beacon:  client.BeaconStats{Ticks: 100, Idle: 90, Missed: 1},
-		History: client.HistoryStats{Size: 1024, Held: 7},
+		History: client.HistoryStats{Size: 1024, Held: 7, Bytes: 500, BytesMax: 1 << 20},
+		Objects: client.ObjectStats{Count: 2, CountMax: 4096, Bytes: 300, BytesMax: 4 << 20, Generation: 9, Snapshots: 1},
 	}, nil
 }
 
@@ -122,67 +128,86 @@ mcast       beacon, id 9
 beacon      every 20ms to nobody, 8 bytes of data
 `,
 		}, {
+			name:   "info of a beacon on the connector",
+			args:   "info",
+			beacon: client.Beacon{Interval: time.Second, Groups: 3, Generic: true, Connector: true},
+			sysfs:  fstest.MapFS{},
+			want: `module      loaded, of an unknown version (no nlpeer in /sys/module)
+family      nlpeer, id 32, version 1
+mcast       beacon, id 9
+beacon      every 1s to raw groups 1,2 and genl group beacon and the connector, 0 bytes of data
+`,
+		}, {
 			name:   "info as json",
 			args:   "info -o json",
 			beacon: usual,
 			want: `{"type":"info","loaded":true,"version":"` + nlpeer.Version() + `","protocol":30,"parameters":{"interval_ms":"1000","protocol":"30"},` +
 				`"family":{"name":"nlpeer","id":32,"version":1,"groups":[{"name":"beacon","id":9}]},` +
-				`"beacon":{"type":"beacon","interval_ns":1000000000,"groups":[1],"mask":1,"genl":true,"size":0}}` + "\n",
+				`"beacon":{"type":"beacon","interval_ns":1000000000,"groups":[1],"mask":1,"genl":true,"connector":false,"size":0}}` + "\n",
 		}, {
 			name: "stats",
 			args: "stats",
 			want: `  carrier  requests  replies  errors  rx bytes  tx bytes  events  event errors
-      raw        12       11       1      1200      1100       7             0
+      raw        12        9       3      1200       900       7             0
      genl         3        3       0        60        60       0             2
 
+errors of raw: 2 ENOENT, 1 other
 beacon: 100 ticks, 90 idle, 1 missed
-history: 7 of 1024 events
+history: 7 of 1024 events, 500 of 1048576 bytes
+objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 `,
 		}, {
 			name: "stats as json",
 			args: "-o json stats",
 			want: `{"type":"stats","carriers":[` +
-				`{"carrier":"raw","requests":12,"replies":11,"errors":1,"rx_bytes":1200,"tx_bytes":1100,"events":7,"event_errors":0},` +
-				`{"carrier":"genl","requests":3,"replies":3,"errors":0,"rx_bytes":60,"tx_bytes":60,"events":0,"event_errors":2}],` +
-				`"beacon":{"ticks":100,"idle":90,"missed":1},"history":{"size":1024,"held":7}}` + "\n",
+				`{"carrier":"raw","requests":12,"replies":9,"errors":3,"rx_bytes":1200,"tx_bytes":900,"events":7,"event_errors":0,` +
+				`"errors_by_errno":[{"errno":"ENOENT","count":2},{"errno":"other","count":1}]},` +
+				`{"carrier":"genl","requests":3,"replies":3,"errors":0,"rx_bytes":60,"tx_bytes":60,"events":0,"event_errors":2,"errors_by_errno":[]}],` +
+				`"beacon":{"ticks":100,"idle":90,"missed":1},"history":{"size":1024,"held":7,"bytes":500,"bytes_max":1048576},` +
+				`"objects":{"count":2,"count_max":4096,"bytes":300,"bytes_max":4194304,"generation":9,"snapshots":1}}` + "\n",
 		}, {
 			name:   "beacon get",
 			args:   "beacon get",
 			beacon: usual,
-			want:   "interval  1s\ngroups    1\ngenl      on\nsize      0\n",
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
 		}, {
 			name: "beacon get, all off",
 			args: "beacon get",
-			want: "interval  off\ngroups    none\ngenl      off\nsize      0\n",
+			want: "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\n",
 		}, {
 			name: "beacon get as json, all off",
 			args: "beacon get -o json",
-			want: `{"type":"beacon","interval_ns":0,"groups":[],"mask":0,"genl":false,"size":0}` + "\n",
+			want: `{"type":"beacon","interval_ns":0,"groups":[],"mask":0,"genl":false,"connector":false,"size":0}` + "\n",
 		}, {
 			name:   "set the interval alone",
 			args:   "beacon set --interval 250ms",
 			beacon: usual,
-			want:   "interval  250ms\ngroups    1\ngenl      on\nsize      0\n",
+			want:   "interval   250ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
 		}, {
 			name:   "set the interval in seconds",
 			args:   "beacon set --interval 0.001",
 			beacon: usual,
-			want:   "interval  1ms\ngroups    1\ngenl      on\nsize      0\n",
+			want:   "interval   1ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
 		}, {
 			name:   "set everything",
 			args:   "beacon set --interval 1h --groups 1,3-5,32 --genl off --size 4K",
 			beacon: usual,
-			want:   "interval  1h\ngroups    1,3-5,32\ngenl      off\nsize      4096\n",
+			want:   "interval   1h\ngroups     1,3-5,32\ngenl       off\nconnector  off\nsize       4096\n",
 		}, {
 			name:   "switch everything off",
 			args:   "beacon set --interval off --groups none --genl off --size 0",
 			beacon: client.Beacon{Interval: time.Second, Groups: 7, Generic: true, Size: 9},
-			want:   "interval  off\ngroups    none\ngenl      off\nsize      0\n",
+			want:   "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\n",
+		}, {
+			name:   "set the connector",
+			args:   "beacon set --connector on",
+			beacon: usual,
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  on\nsize       0\n",
 		}, {
 			name:   "set by mask",
 			args:   "beacon set --mask 0x15 -o json",
 			beacon: usual,
-			want:   `{"type":"beacon","interval_ns":1000000000,"groups":[1,3,5],"mask":21,"genl":true,"size":0}` + "\n",
+			want:   `{"type":"beacon","interval_ns":1000000000,"groups":[1,3,5],"mask":21,"genl":true,"connector":false,"size":0}` + "\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -233,8 +258,8 @@ func TestRefusals(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, test := range []struct{ args, path, want string }{
-		{"", "nlctl", "a command is missing: beacon, decode, fib, info, sockets, stats, trace"},
-		{"thing", "nlctl", "there is no command thing; commands are: beacon, decode, fib, info, sockets, stats, trace"},
+		{"", "nlctl", "a command is missing: beacon, decode, fib, info, object, sockets, stats, trace"},
+		{"thing", "nlctl", "there is no command thing; commands are: beacon, decode, fib, info, object, sockets, stats, trace"},
 		{"beacon", "nlctl beacon", "a command is missing: beacon get or beacon set"},
 		{"beacon put", "nlctl beacon", "there is no command beacon put; commands are: beacon get, beacon set"},
 		{"trace", "nlctl trace", "a command to run is missing; try: nlctl trace -- nlecho hello"},
@@ -250,8 +275,8 @@ func TestUsage(t *testing.T) {
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
 		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
 		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
-		{"beacon set", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl or --size"},
-		{"beacon set -o json", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl or --size"},
+		{"beacon set", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector or --size"},
+		{"beacon set -o json", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector or --size"},
 		{"beacon set --interval 0", "nlctl beacon set", `invalid argument "0" for "--interval" flag: must be 1ms to 1h, or off`},
 		{"beacon set --interval 500us", "nlctl beacon set", `invalid argument "500us" for "--interval" flag: must be 1ms to 1h, or off`},
 		{"beacon set --interval 1.5ms", "nlctl beacon set", `invalid argument "1.5ms" for "--interval" flag: must be whole milliseconds`},
@@ -262,6 +287,12 @@ func TestUsage(t *testing.T) {
 		{"beacon set --mask x", "nlctl beacon set", `invalid argument "x" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`},
 		{"beacon set --mask 1 --groups 1", "nlctl beacon set", "--groups and --mask contradict each other: both choose groups"},
 		{"beacon set --genl yes", "nlctl beacon set", `invalid argument "yes" for "--genl" flag: must be on or off`},
+		{"beacon set --connector 1", "nlctl beacon set", `invalid argument "1" for "--connector" flag: must be on or off`},
+		{"object del --prefix=", "nlctl object del", "every key begins with the empty --prefix; if all are meant: --all"},
+		{"object del a b", "nlctl object del", `del takes one KEY, but there is also "b"`},
+		{"object del --prefix a --all", "nlctl object del", "KEY, --prefix and --all contradict each other"},
+		{"object watch -c 0", "nlctl object watch", `invalid argument "0" for "-c, --count" flag: must be a whole number, 1 or more`},
+		{"object batch x", "nlctl object batch", `batch takes no argument, but there is "x"; it reads standard input`},
 		{"beacon set --size 4097", "nlctl beacon set", `invalid argument "4097" for "--size" flag: must be 0 to 4096 bytes`},
 		{"beacon set --size -1", "nlctl beacon set", `invalid argument "-1" for "--size" flag: must be a number of bytes, such as 4096, 64K or 1M`},
 	} {
@@ -285,6 +316,9 @@ func TestNotLoaded(t *testing.T) {
 		"stats -o json":               "",
 		"beacon get":                  "",
 		"beacon set --interval 100ms": "",
+		"object list":                 "",
+		"object add x y":              "",
+		"object watch":                "",
 	} {
 		t.Run(args, func(t *testing.T) {
 			got := clitest.Run(t.Context(), nlctl.Command, strings.Fields(args)...)
@@ -302,13 +336,20 @@ func TestNotLoaded(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"beacon":                {"get", "set"},
-		"beacon set --genl":     {"on", "off"},
-		"beacon set --interval": {"off"},
-		"beacon set --groups":   {"none"},
-		"beacon set --size":     {},
-		"decode --protocol":     {},
-		"info -o":               {"text", "json"},
+		"beacon":                 {"get", "set"},
+		"beacon set --genl":      {"on", "off"},
+		"beacon set --interval":  {"off"},
+		"beacon set --groups":    {"none"},
+		"beacon set --size":      {},
+		"decode --protocol":      {},
+		"info -o":                {"text", "json"},
+		"beacon":                 {"get", "set"},
+		"beacon set --genl":      {"on", "off"},
+		"beacon set --interval":  {"off"},
+		"beacon set --groups":    {"none"},
+		"beacon set --connector": {"on", "off"},
+		"beacon set --size":      {},
+		"info -o":                {"text", "json"},
 	} {
 		if diff := cmp.Diff(want, clitest.Complete(t, nlctl.Command, append(strings.Fields(args), "")...)); diff != "" {
 			t.Errorf("%s: proposed (-want +got):\n%s", args, diff)
