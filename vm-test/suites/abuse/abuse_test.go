@@ -239,8 +239,6 @@ func TestAttributes(t *testing.T) {
 		{"echo with attribute 0", cmdEcho, long(0, 4), unix.EINVAL, 20, -1},
 		{"echo with the nest flag", cmdEcho, long(1|unix.NLA_F_NESTED, 4), unix.EINVAL, 20, -1},
 		{"echo payload too long", cmdEcho, long(1, 32769), unix.ERANGE, 20, -1},
-		{"stats-get with an attribute", cmdStatsGet, long(1, 4), unix.EINVAL, 20, -1},
-		{"beacon-get with an attribute", cmdBeaconGet, long(1, 4), unix.EINVAL, 20, -1},
 		{"beacon-set with nothing", cmdBeaconSet, nil, unix.EINVAL, -1, -1},
 		{"beacon-set with an unknown attribute", cmdBeaconSet, append(value(4, 7), long(6, 4)...), unix.EINVAL, 28, -1},
 		{"interval above its limit", cmdBeaconSet, value(1, 3600001), unix.ERANGE, 20, -1},
@@ -257,6 +255,19 @@ func TestAttributes(t *testing.T) {
 		}
 		cases = append(cases, wrong{fmt.Sprintf("beacon attribute %d with the nest flag", typ+1),
 			cmdBeaconSet, long((typ+1)|unix.NLA_F_NESTED, 4), unix.EINVAL, 20, -1})
+	}
+	// An operation without attributes refuses any, but from 6.2 on the core of
+	// generic netlink looks at none where a table in its new form has no policy.
+	for _, cmd := range []uint8{cmdStatsGet, cmdBeaconGet} {
+		if merged(t) {
+			cases = append(cases, wrong{fmt.Sprintf("command %d with an attribute", cmd), cmd, long(1, 4), unix.EINVAL, 20, -1})
+			continue
+		}
+		req := vmtest.NewGenl(f.ID, cmd, rand.Uint32(), vmtest.Attr{Type: 1, Data: make([]byte, 4)})
+		s.Send(t, req.Bytes())
+		if m := s.RecvOne(t); m.Type != f.ID || m.Seq != req.Seq || len(m.Body) < 4 || m.Body[0] != cmd {
+			t.Errorf("command %d with an attribute: %+v, want its answer", cmd, m)
+		}
 	}
 	for _, tt := range cases {
 		req := vmtest.NewGenl(f.ID, tt.cmd, rand.Uint32())
