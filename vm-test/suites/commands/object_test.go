@@ -354,8 +354,8 @@ func TestObjectPrivilege(t *testing.T) {
 // Where a carrier is not, or nobody is.
 func TestObjectNoCarrier(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0", "rtnl=0", "connector=0")
-	expect(t, run(t, "", "nlctl", "object", "list", "--via", "rtnl"), 2, "", "nlctl: dial: the nlpeer module was loaded with rtnl=0\n")
-	expect(t, run(t, "", "nlctl", "object", "watch", "--via", "connector"), 2, "", "nlctl: subscribe: the nlpeer module was loaded with connector=0\n")
+	expect(t, run(t, "", "nlctl", "object", "list", "--via", "rtnl"), 2, "", "nlctl: the nlpeer module was loaded with rtnl=0; try another --via\n")
+	expect(t, run(t, "", "nlctl", "object", "watch", "--via", "connector"), 2, "", "nlctl: the nlpeer module was loaded with connector=0; try another --via\n")
 	vmtest.Unload(t)
 	const hint = "; try: sudo insmod nlpeer.ko, or: make demo\n"
 	for args, what := range map[string]string{
@@ -382,7 +382,7 @@ func TestBeaconConnector(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got = run(t, "", "unshare", "-n", "nlctl", "object", "watch", "--via", "connector")
-	expect(t, got, 2, "", "nlctl: subscribe: this network namespace has no connector; only the initial one has\n")
+	expect(t, got, 2, "", "nlctl: this network namespace has no connector; only the initial one has; try another --via\n")
 }
 
 func TestObjectBatch(t *testing.T) {
