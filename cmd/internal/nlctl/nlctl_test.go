@@ -336,13 +336,7 @@ func TestNotLoaded(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"beacon":                 {"get", "set"},
-		"beacon set --genl":      {"on", "off"},
-		"beacon set --interval":  {"off"},
-		"beacon set --groups":    {"none"},
-		"beacon set --size":      {},
 		"decode --protocol":      {},
-		"info -o":                {"text", "json"},
 		"beacon":                 {"get", "set"},
 		"beacon set --genl":      {"on", "off"},
 		"beacon set --interval":  {"off"},

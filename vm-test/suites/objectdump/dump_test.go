@@ -444,8 +444,8 @@ func TestAtomicBound(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
 	const text = "nlpeer: too many atomic dumps in progress"
 	stats, n := vmtest.OpenControl(t), vmtest.NewNet(t)
-	all := fill(t, vmtest.OpenTable(t, vmtest.RawCarrier), vmtest.Rand(t), 60, 1400)
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
+		all := fill(t, vmtest.OpenTable(t, vmtest.RawCarrier), vmtest.Rand(t), 60, 1400)
 		var held []*vmtest.Dump
 		var sockets []*vmtest.Table
 		for i := range 4 {

@@ -121,11 +121,19 @@ var (
 	Carriers    = []*Carrier{RawCarrier, GenlCarrier, RtnlCarrier}
 )
 
-// EachCarrier runs a test over each of them.
+// EachCarrier runs a test over each of them. If the module is loaded, the table
+// is empty at the beginning, however the test before ended.
 func EachCarrier(t *testing.T, f func(t *testing.T, c *Carrier)) {
 	t.Helper()
 	for _, c := range Carriers {
-		t.Run(c.Name, func(t *testing.T) { f(t, c) })
+		t.Run(c.Name, func(t *testing.T) {
+			if Loaded() {
+				tb := OpenTable(t, RawCarrier)
+				tb.Must(t, DelObjects(""))
+				tb.Close() // or it would hold the module
+			}
+			f(t, c)
+		})
 	}
 }
 
