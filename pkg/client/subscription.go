@@ -25,9 +25,6 @@ import (
 // of the largest events.
 const eventRoom = 64 << 10
 
-// rawObjects is the group of the raw protocol that has the events of objects.
-const rawObjects = 2
-
 // OwnNSID is the namespace ID of events from the subscription's own namespace.
 const OwnNSID = -1
 
@@ -289,7 +286,7 @@ func newSubscription(sock *socket, cfg Config, size int) *Subscription {
 	}
 	s.end.open = cfg.groups()
 	for _, num := range s.end.open {
-		s.large = s.large || num == wire.GroupObjects || num == wire.GroupConnector || num == rawObjects
+		s.large = s.large || num == wire.GroupObjects || num == wire.GroupConnector || num == wire.GrpObjects
 	}
 	for num, seq := range cfg.Since {
 		g := s.group(groupKey{OwnNSID, num})

@@ -266,7 +266,8 @@ const (
 	// Bytes of the replies, message headers included.
 	AttrCarrierStatsTxBytes = 6 // u64
 	// Events sent to a group that had a listener, in this namespace or in
-	// another: netlink keeps one set of listeners for all.
+	// another: netlink keeps one set of listeners for all. The connector
+	// tells nobody whether there is one, so there it is every event.
 	AttrCarrierStatsEvents = 7 // u64
 	// Events lost for lack of memory. Every listener of the group was told
 	// by ENOBUFS.
@@ -421,4 +422,10 @@ const (
 const (
 	McgrpBeacon  = "beacon"
 	McgrpObjects = "objects"
+)
+
+// Multicast groups of the raw protocol NETLINK_TEST that have a name.
+const (
+	GrpBeacon  = 1
+	GrpObjects = 2
 )

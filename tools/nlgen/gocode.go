@@ -66,6 +66,7 @@ func renderGo(genl, raw *spec) ([]byte, error) {
 	w.operations("Cmd", "Commands of the generic netlink family "+genl.Name+".", genl)
 	w.operations("Msg", "Message types of the raw protocol "+raw.title()+".", raw)
 	w.groups(genl)
+	w.rawGroups(raw)
 
 	if w.err != nil {
 		return nil, w.err
@@ -201,6 +202,14 @@ func (w *goWriter) groups(s *spec) {
 	w.printf("\n// Multicast groups of the generic netlink family %s.\nconst (\n", s.Name)
 	for _, g := range s.McastGroups.List {
 		w.printf("\t%s = %q\n", w.name("Mcgrp"+goName(g.Name)), g.Name)
+	}
+	w.printf(")\n")
+}
+
+func (w *goWriter) rawGroups(s *spec) {
+	w.printf("\n// Multicast groups of the raw protocol %s that have a name.\nconst (\n", s.title())
+	for _, g := range s.McastGroups.List {
+		w.printf("\t%s = %d\n", w.name("Grp"+goName(g.Name)), *g.Value)
 	}
 	w.printf(")\n")
 }

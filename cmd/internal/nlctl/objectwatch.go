@@ -60,10 +60,6 @@ type subscription interface {
 // watchCarriers are those that have events of objects.
 var watchCarriers = []client.Carrier{client.Raw, client.Generic, client.Connector}
 
-// rawObjects is the group of the raw protocol that hears of objects, as
-// spec/netlink_test.yaml has it.
-const rawObjects = 2
-
 // maxReceive is the largest receive buffer that can be asked for: the kernel
 // doubles it and keeps it in an int.
 const maxReceive = 1<<30 - 1
@@ -194,7 +190,7 @@ func (w *watch) open(ctx context.Context) (subscription, error) {
 	cfg.ReceiveBuffer = w.buffer
 	switch cfg.Carrier {
 	case client.Raw:
-		cfg.Groups = 1 << (rawObjects - 1)
+		cfg.Groups = 1 << (wire.GrpObjects - 1)
 	case client.Generic:
 		cfg.GroupNames = []string{wire.McgrpObjects}
 	}
