@@ -29,7 +29,7 @@ mkfifo "$tmp/watcher"
 printf '\n$ %s\n' 'nlctl object watch --prefix load/ --rcvbuf 4K -c 400 --idle-timeout 5s'
 nlctl object watch --prefix load/ --rcvbuf 4K -c 400 --idle-timeout 5s --list-first >"$tmp/watcher" &
 exec 3<"$tmp/watcher"
-read -r header <&3 # of a table without rows: it listens
+read -r _ <&3 # of a table without rows: it listens
 kill -STOP $!
 seq -w 200 | sed 's|.*|add load/& up|' | nlctl object batch
 nlctl object del --prefix load/
