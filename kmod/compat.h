@@ -81,9 +81,20 @@ static inline void nlpeer_merge_ops(struct genl_family *family)
 	.validation_type = NLA_VALIDATE_RANGE_PTR,			\
 	.range = (struct netlink_range_validation *)(_range),		\
 }
+
+/* What the shared policy let through, and the handler has to refuse. */
+static inline struct nlattr *nlpeer_stray_attr(struct nlattr **attrs, int type)
+{
+	return attrs[type];
+}
 #else
 static inline void nlpeer_merge_ops(struct genl_family *family)
 {
+}
+
+static inline struct nlattr *nlpeer_stray_attr(struct nlattr **attrs, int type)
+{
+	return NULL;
 }
 #endif
 

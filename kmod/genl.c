@@ -202,10 +202,20 @@ static int genl_object_get(struct nlpeer_net *nn, struct genl_info *info,
 	struct nlpeer_object_request req = {
 		.key = info->attrs[NLPEER_A_OBJECT_KEY],
 	};
+	const struct nlattr *stray;
 	struct nlpeer_object *obj;
 	struct sk_buff *reply;
 	void *hdr;
 	int err;
+
+	stray = nlpeer_stray_attr(info->attrs, NLPEER_A_OBJECT_PREFIX);
+	if (!stray)
+		stray = nlpeer_stray_attr(info->attrs, NLPEER_A_OBJECT_ATOMIC);
+	if (stray) {
+		NL_SET_ERR_MSG_ATTR(info->extack, stray,
+				    "Unknown attribute type");
+		return -EINVAL;
+	}
 
 	obj = nlpeer_object_get(nn, &req, info->extack);
 	if (IS_ERR(obj))
@@ -278,7 +288,13 @@ static int genl_object_dump_start(struct nlpeer_net *nn,
 {
 	struct nlattr **attrs = nlpeer_dump_attrs(cb);
 	bool atomic = nla_get_flag(attrs[NLPEER_A_OBJECT_ATOMIC]);
+	const struct nlattr *stray;
 
+	stray = nlpeer_stray_attr(attrs, NLPEER_A_OBJECT_KEY);
+	if (stray) {
+		NL_SET_ERR_MSG_ATTR(cb->extack, stray, "Unsupported attribute");
+		return -EINVAL;
+	}
 	if (atomic &&
 	    !netlink_ns_capable(cb->skb, nn->net->user_ns, CAP_NET_ADMIN)) {
 		NL_SET_ERR_MSG_MOD(cb->extack, "this needs CAP_NET_ADMIN");

@@ -327,8 +327,7 @@ func (w *docWriter) errors(genl *spec) {
 	w.row("`EINVAL`", "an attribute is unknown to the operation, has the wrong length for its type, or bytes are left over behind the last")
 	w.row("`ERANGE`", "a value or a length is outside the limits of the attribute")
 	w.printf("\n")
-	w.para("Linux 6.2 and later look at no attribute of an operation that takes none, and 6.1 and earlier take the attributes of a dump " +
-		"and of its do for either.")
+	w.para("Linux 6.2 and later look at no attribute of an operation that takes none.")
 	w.para("Linux 6.1 and later also answer EINVAL if the reserved field of genlmsghdr is not 0 or nlmsg_flags has a flag that means " +
 		"nothing here. What the raw protocol refuses stands with the protocol and its operations.")
 }
