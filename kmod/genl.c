@@ -289,16 +289,17 @@ static int genl_object_dump_start(struct nlpeer_net *nn,
 	struct nlattr **attrs = nlpeer_dump_attrs(cb);
 	bool atomic = nla_get_flag(attrs[NLPEER_A_OBJECT_ATOMIC]);
 	const struct nlattr *stray;
+	int err;
 
 	stray = nlpeer_stray_attr(attrs, NLPEER_A_OBJECT_KEY);
 	if (stray) {
 		NL_SET_ERR_MSG_ATTR(cb->extack, stray, "Unsupported attribute");
 		return -EINVAL;
 	}
-	if (atomic &&
-	    !netlink_ns_capable(cb->skb, nn->net->user_ns, CAP_NET_ADMIN)) {
-		NL_SET_ERR_MSG_MOD(cb->extack, "this needs CAP_NET_ADMIN");
-		return -EPERM;
+	if (atomic) {
+		err = nlpeer_request_admin(cb->skb, cb->extack);
+		if (err)
+			return err;
 	}
 	return nlpeer_object_dump_start((void *)cb->ctx, nn,
 					attrs[NLPEER_A_OBJECT_PREFIX], atomic,

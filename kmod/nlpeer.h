@@ -257,12 +257,6 @@ int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn);
 /* objects.c */
 void nlpeer_objects_init(struct nlpeer_net *nn, u32 count, u64 bytes);
 void nlpeer_objects_exit(struct nlpeer_net *nn);
-int nlpeer_object_check_bulk(struct nlpeer_object_request *req,
-			     const struct nlmsghdr *nlh,
-			     struct netlink_ext_ack *extack);
-int nlpeer_object_check_dump(const struct nlpeer_object_request *req,
-			     const struct nlmsghdr *nlh,
-			     struct netlink_ext_ack *extack);
 int nlpeer_object_new(struct nlpeer_net *nn,
 		      const struct nlpeer_object_request *req,
 		      const struct nlpeer_cause *cause,
@@ -319,6 +313,24 @@ void nlpeer_beacon_get(struct nlpeer_net *nn,
 void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       const struct nlpeer_beacon_config *config,
 		       unsigned long present);
+
+/* request.c */
+int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
+			 struct netlink_ext_ack *extack);
+int nlpeer_request_admin(struct sk_buff *skb, struct netlink_ext_ack *extack);
+int nlpeer_request_parse(const struct nlmsghdr *nlh, int hdrlen, int maxattr,
+			 const struct nla_policy *policy,
+			 struct nlpeer_object_request *req,
+			 const struct nlattr **payload,
+			 struct netlink_ext_ack *extack);
+int nlpeer_request_new(struct nlpeer_net *nn, enum nlpeer_carrier via,
+		       struct sk_buff *skb, const struct nlmsghdr *nlh,
+		       int hdrlen, struct netlink_ext_ack *extack);
+int nlpeer_request_del(struct nlpeer_net *nn, enum nlpeer_carrier via,
+		       struct sk_buff *skb, const struct nlmsghdr *nlh,
+		       int hdrlen, struct netlink_ext_ack *extack);
+int nlpeer_request_dump(struct nlpeer_net *nn, struct netlink_callback *cb,
+			int hdrlen, struct netlink_ext_ack *extack);
 
 /* raw.c */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);

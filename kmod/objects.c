@@ -212,69 +212,6 @@ void nlpeer_objects_exit(struct nlpeer_net *nn)
 		nlpeer_object_put(obj);
 }
 
-/* What deletes all, unless a request names less. */
-static const struct {
-	struct nlattr attr;
-	char prefix[NLA_ALIGNTO];
-} object_any = { .attr = { .nla_len = NLA_HDRLEN + 1 } };
-
-/**
- * nlpeer_object_check_bulk - check a deletion whose flags are netlink's
- * @req: the request; without key or prefix it gets the empty prefix
- * @nlh: its header
- * @extack: says what is wrong
- *
- * Return: 0 or -EINVAL.
- */
-int nlpeer_object_check_bulk(struct nlpeer_object_request *req,
-			     const struct nlmsghdr *nlh,
-			     struct netlink_ext_ack *extack)
-{
-	if (!(nlh->nlmsg_flags & NLM_F_BULK)) {
-		if (!req->prefix)
-			return 0;
-		NL_SET_ERR_MSG_ATTR(extack, req->prefix,
-				    "nlpeer: deleting by prefix needs NLM_F_BULK");
-		return -EINVAL;
-	}
-	if (req->key) {
-		NL_SET_ERR_MSG_ATTR(extack, req->key,
-				    "nlpeer: NLM_F_BULK goes with a prefix, not with a key");
-		return -EINVAL;
-	}
-	if (!req->prefix)
-		req->prefix = &object_any.attr;
-	return 0;
-}
-
-/**
- * nlpeer_object_check_dump - check a dump whose flags are netlink's
- * @req: the request
- * @nlh: its header, with NLM_F_ROOT, NLM_F_MATCH or both
- * @extack: says what is wrong
- *
- * Return: 0 or -EINVAL.
- */
-int nlpeer_object_check_dump(const struct nlpeer_object_request *req,
-			     const struct nlmsghdr *nlh,
-			     struct netlink_ext_ack *extack)
-{
-	bool root = nlh->nlmsg_flags & NLM_F_ROOT;
-	bool match = nlh->nlmsg_flags & NLM_F_MATCH;
-
-	if (req->prefix && !match) {
-		NL_SET_ERR_MSG_ATTR(extack, req->prefix,
-				    "nlpeer: NLM_F_ROOT alone asks for all; a prefix needs NLM_F_MATCH");
-		return -EINVAL;
-	}
-	if (!req->prefix && !root) {
-		NL_SET_ERR_ATTR_MISS(extack, NULL, NLPEER_A_OBJECT_PREFIX);
-		NL_SET_ERR_MSG_MOD(extack, "NLM_F_MATCH alone needs a prefix");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 /* Keys are never empty, as the empty prefix is that of all. */
 static const char *object_key(const struct nlpeer_object_request *req,
 			      struct netlink_ext_ack *extack)

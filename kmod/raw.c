@@ -21,26 +21,6 @@ static_assert((int)NETLINK_TEST_A_EVENT_DATA == NLPEER_A_EVENT_DATA);
 static_assert((int)NETLINK_TEST_A_EVENT_OBJECT == NLPEER_A_EVENT_OBJECT);
 static_assert((int)NETLINK_TEST_A_EVENT_MAX == NLPEER_A_EVENT_MAX);
 
-/* And so has an object. */
-static_assert((int)NETLINK_TEST_A_OBJECT_KEY == NLPEER_A_OBJECT_KEY);
-static_assert((int)NETLINK_TEST_A_OBJECT_VALUE == NLPEER_A_OBJECT_VALUE);
-static_assert((int)NETLINK_TEST_A_OBJECT_GENERATION == NLPEER_A_OBJECT_GENERATION);
-static_assert((int)NETLINK_TEST_A_OBJECT_PREFIX == NLPEER_A_OBJECT_PREFIX);
-static_assert((int)NETLINK_TEST_A_OBJECT_MAX == NLPEER_A_OBJECT_MAX);
-
-/* The flags that every request may carry. */
-#define RAW_FLAGS	(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO)
-
-static int raw_check_flags(const struct nlmsghdr *nlh, u32 others,
-			   struct netlink_ext_ack *extack)
-{
-	if (nlh->nlmsg_flags & ~(RAW_FLAGS | others)) {
-		NL_SET_ERR_MSG_MOD(extack, "ambiguous or reserved bits set in nlmsg_flags");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 		    struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 		    unsigned int *tx)
@@ -55,7 +35,7 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 		NL_SET_ERR_MSG_MOD(extack, "echo has no dump");
 		return -EOPNOTSUPP;
 	}
-	err = raw_check_flags(nlh, 0, extack);
+	err = nlpeer_request_flags(nlh, 0, extack);
 	if (err)
 		return err;
 
@@ -85,91 +65,24 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 	return nlmsg_unicast(nn->raw, reply, portid);
 }
 
-/*
- * Who may change a namespace: both the sender of the message and the opener of
- * the socket, so that no program can be talked into it.
- */
-static int raw_check_admin(struct sk_buff *skb, struct netlink_ext_ack *extack)
-{
-	struct net *net = sock_net(skb->sk);
-
-	if (netlink_ns_capable(skb, net->user_ns, CAP_NET_ADMIN))
-		return 0;
-	NL_SET_ERR_MSG_MOD(extack, "this needs CAP_NET_ADMIN");
-	return -EPERM;
-}
-
-/* Check attributes by a policy and pick out those about objects. */
-static int raw_object_parse(const struct nlmsghdr *nlh, int maxattr,
-			    const struct nla_policy *policy,
-			    struct nlpeer_object_request *req,
-			    struct netlink_ext_ack *extack)
-{
-	struct nlattr *attrs[NLPEER_A_OBJECT_MAX + 1] = {};
-	int err;
-
-	err = nlmsg_parse(nlh, 0, attrs, maxattr, policy, extack);
-	if (err)
-		return err;
-
-	req->key = attrs[NLPEER_A_OBJECT_KEY];
-	req->prefix = attrs[NLPEER_A_OBJECT_PREFIX];
-	req->attrs = nlmsg_attrdata(nlh, 0);
-	req->len = nlmsg_attrlen(nlh, 0);
-	return 0;
-}
-
-static struct nlpeer_cause raw_cause(struct sk_buff *skb,
-				     const struct nlmsghdr *nlh)
-{
-	return (struct nlpeer_cause) {
-		.via = NLPEER_CARRIER_RAW,
-		.portid = NETLINK_CB(skb).portid,
-		.seq = nlh->nlmsg_seq,
-		.echo = nlmsg_report(nlh),
-	};
-}
-
 static int raw_object_new(struct nlpeer_net *nn, struct sk_buff *skb,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	const u32 flags = NLM_F_REPLACE | NLM_F_EXCL | NLM_F_CREATE |
-			  NLM_F_APPEND;
-	struct nlpeer_cause cause = raw_cause(skb, nlh);
-	struct nlpeer_object_request req = {
-		.flags = nlh->nlmsg_flags & flags,
-	};
-	int err;
+	int err = nlpeer_request_admin(skb, extack);
 
-	err = raw_check_admin(skb, extack);
-	if (!err)
-		err = raw_check_flags(nlh, flags, extack);
-	if (!err)
-		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_NEW_DO_POLICY_MAX,
-				       netlink_test_object_new_do_policy, &req,
-				       extack);
-	return err ? err : nlpeer_object_new(nn, &req, &cause, extack);
+	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RAW, skb, nlh,
+					      0, extack);
 }
 
 static int raw_object_del(struct nlpeer_net *nn, struct sk_buff *skb,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	struct nlpeer_cause cause = raw_cause(skb, nlh);
-	struct nlpeer_object_request req = {};
-	int err;
+	int err = nlpeer_request_admin(skb, extack);
 
-	err = raw_check_admin(skb, extack);
-	if (!err)
-		err = raw_check_flags(nlh, NLM_F_BULK, extack);
-	if (!err)
-		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_DEL_DO_POLICY_MAX,
-				       netlink_test_object_del_do_policy, &req,
-				       extack);
-	if (!err)
-		err = nlpeer_object_check_bulk(&req, nlh, extack);
-	return err ? err : nlpeer_object_del(nn, &req, &cause, extack);
+	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RAW, skb, nlh,
+					      0, extack);
 }
 
 static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
@@ -203,11 +116,12 @@ static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
 	struct sk_buff *reply;
 	int err;
 
-	err = raw_check_flags(nlh, 0, extack);
+	err = nlpeer_request_flags(nlh, 0, extack);
 	if (!err)
-		err = raw_object_parse(nlh, NETLINK_TEST_OBJECT_GET_DO_POLICY_MAX,
-				       netlink_test_object_get_do_policy, &req,
-				       extack);
+		err = nlpeer_request_parse(nlh, 0,
+					   NETLINK_TEST_OBJECT_GET_DO_POLICY_MAX,
+					   netlink_test_object_get_do_policy,
+					   &req, NULL, extack);
 	if (err)
 		return err;
 
@@ -234,25 +148,9 @@ static int raw_object_dump_start(struct netlink_callback *cb)
 {
 	struct nlpeer_net *nn = nlpeer_pernet(sock_net(cb->skb->sk));
 	struct netlink_ext_ack *extack = cb->data;
-	struct nlpeer_object_request req;
-	bool atomic = cb->nlh->nlmsg_flags & NLM_F_ATOMIC;
-	int err;
 
 	cb->data = NULL;	/* gone when the request has been answered */
-	err = raw_check_flags(cb->nlh, NLM_F_ROOT | NLM_F_MATCH | NLM_F_ATOMIC,
-			      extack);
-	if (!err && atomic)
-		err = raw_check_admin(cb->skb, extack);
-	if (!err)
-		err = raw_object_parse(cb->nlh, NETLINK_TEST_OBJECT_GET_DUMP_POLICY_MAX,
-				       netlink_test_object_get_dump_policy,
-				       &req, extack);
-	if (!err)
-		err = nlpeer_object_check_dump(&req, cb->nlh, extack);
-	if (!err)
-		err = nlpeer_object_dump_start((void *)cb->ctx, nn, req.prefix,
-					       atomic, extack);
-	return err;
+	return nlpeer_request_dump(nn, cb, 0, extack);
 }
 
 static int raw_dump_object(struct sk_buff *skb, struct netlink_callback *cb,

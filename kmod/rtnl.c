@@ -15,7 +15,6 @@
 #include <net/sock.h>
 
 #include "nlpeer.h"
-#include "raw_gen.h"
 
 /* struct rtgenmsg, as long as attributes need it. */
 #define RTNL_HDRLEN	NLMSG_ALIGN(sizeof(struct rtgenmsg))
@@ -25,53 +24,13 @@ static const struct nla_policy rtnl_get_policy[NLPEER_A_OBJECT_MAX + 1] = {
 	[NLPEER_A_OBJECT_PAYLOAD] = NLA_POLICY_MAX_LEN(NLPEER_PAYLOAD_MAX),
 };
 
-/* Check attributes by a policy and pick out those about objects. */
-static int rtnl_parse(const struct nlmsghdr *nlh, int maxattr,
-		      const struct nla_policy *policy,
-		      struct nlpeer_object_request *req,
-		      const struct nlattr **payload,
-		      struct netlink_ext_ack *extack)
+static int rtnl_check_header(const struct nlmsghdr *nlh,
+			     struct netlink_ext_ack *extack)
 {
-	struct nlattr *attrs[NLPEER_A_OBJECT_MAX + 1] = {};
-	int err;
-
-	if (nlmsg_len(nlh) < RTNL_HDRLEN) {
-		NL_SET_ERR_MSG_MOD(extack, "struct rtgenmsg and its padding are missing");
-		return -EINVAL;
-	}
-	err = nlmsg_parse(nlh, RTNL_HDRLEN, attrs, maxattr, policy, extack);
-	if (err)
-		return err;
-
-	req->key = attrs[NLPEER_A_OBJECT_KEY];
-	req->prefix = attrs[NLPEER_A_OBJECT_PREFIX];
-	req->attrs = nlmsg_attrdata(nlh, RTNL_HDRLEN);
-	req->len = nlmsg_attrlen(nlh, RTNL_HDRLEN);
-	if (payload)
-		*payload = attrs[NLPEER_A_OBJECT_PAYLOAD];
-	return 0;
-}
-
-static int rtnl_check_flags(const struct nlmsghdr *nlh, u32 others,
-			    struct netlink_ext_ack *extack)
-{
-	if (nlh->nlmsg_flags & ~(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO |
-				 others)) {
-		NL_SET_ERR_MSG_MOD(extack, "ambiguous or reserved bits set in nlmsg_flags");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static struct nlpeer_cause rtnl_cause(struct sk_buff *skb,
-				      const struct nlmsghdr *nlh)
-{
-	return (struct nlpeer_cause) {
-		.via = NLPEER_CARRIER_RTNL,
-		.portid = NETLINK_CB(skb).portid,
-		.seq = nlh->nlmsg_seq,
-		.echo = nlmsg_report(nlh),
-	};
+	if (nlmsg_len(nlh) >= RTNL_HDRLEN)
+		return 0;
+	NL_SET_ERR_MSG_MOD(extack, "struct rtgenmsg and its padding are missing");
+	return -EINVAL;
 }
 
 static struct nlmsghdr *rtnl_put_header(struct sk_buff *skb, u32 portid,
@@ -111,38 +70,20 @@ static int rtnl_new(struct nlpeer_net *nn, struct sk_buff *skb,
 		    const struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 		    unsigned int *tx)
 {
-	const u32 flags = NLM_F_REPLACE | NLM_F_EXCL | NLM_F_CREATE |
-			  NLM_F_APPEND;
-	struct nlpeer_cause cause = rtnl_cause(skb, nlh);
-	struct nlpeer_object_request req = {
-		.flags = nlh->nlmsg_flags & flags,
-	};
-	int err;
+	int err = rtnl_check_header(nlh, extack);
 
-	err = rtnl_check_flags(nlh, flags, extack);
-	if (!err)
-		err = rtnl_parse(nlh, NETLINK_TEST_OBJECT_NEW_DO_POLICY_MAX,
-				 netlink_test_object_new_do_policy, &req, NULL,
-				 extack);
-	return err ? err : nlpeer_object_new(nn, &req, &cause, extack);
+	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RTNL, skb, nlh,
+					      RTNL_HDRLEN, extack);
 }
 
 static int rtnl_del(struct nlpeer_net *nn, struct sk_buff *skb,
 		    const struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 		    unsigned int *tx)
 {
-	struct nlpeer_cause cause = rtnl_cause(skb, nlh);
-	struct nlpeer_object_request req = {};
-	int err;
+	int err = rtnl_check_header(nlh, extack);
 
-	err = rtnl_check_flags(nlh, NLM_F_BULK, extack);
-	if (!err)
-		err = rtnl_parse(nlh, NETLINK_TEST_OBJECT_DEL_DO_POLICY_MAX,
-				 netlink_test_object_del_do_policy, &req, NULL,
-				 extack);
-	if (!err)
-		err = nlpeer_object_check_bulk(&req, nlh, extack);
-	return err ? err : nlpeer_object_del(nn, &req, &cause, extack);
+	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RTNL, skb, nlh,
+					      RTNL_HDRLEN, extack);
 }
 
 static struct sk_buff *rtnl_make_echo(const struct nlmsghdr *nlh, u32 portid,
@@ -205,10 +146,14 @@ static int rtnl_get(struct nlpeer_net *nn, struct sk_buff *skb,
 	struct sk_buff *reply;
 	int err;
 
-	err = rtnl_check_flags(nlh, 0, extack);
+	err = nlpeer_request_flags(nlh, 0, extack);
 	if (!err)
-		err = rtnl_parse(nlh, NLPEER_A_OBJECT_PAYLOAD, rtnl_get_policy,
-				 &req, &payload, extack);
+		err = rtnl_check_header(nlh, extack);
+	if (!err)
+		err = nlpeer_request_parse(nlh, RTNL_HDRLEN,
+					   NLPEER_A_OBJECT_PAYLOAD,
+					   rtnl_get_policy, &req, &payload,
+					   extack);
 	if (err)
 		return err;
 
@@ -273,26 +218,10 @@ static int rtnl_dump_done(struct netlink_callback *cb)
 /* rtnetlink has no callback for the beginning and the end of a dump. */
 static int rtnl_dump_start(struct nlpeer_net *nn, struct netlink_callback *cb)
 {
-	bool atomic = cb->nlh->nlmsg_flags & NLM_F_ATOMIC;
-	struct nlpeer_object_request req;
-	int err;
+	int err = rtnl_check_header(cb->nlh, cb->extack);
 
-	if (atomic &&
-	    !netlink_ns_capable(cb->skb, nn->net->user_ns, CAP_NET_ADMIN)) {
-		NL_SET_ERR_MSG_MOD(cb->extack, "this needs CAP_NET_ADMIN");
-		return -EPERM;
-	}
-	err = rtnl_check_flags(cb->nlh, NLM_F_ROOT | NLM_F_MATCH | NLM_F_ATOMIC,
-			       cb->extack);
 	if (!err)
-		err = rtnl_parse(cb->nlh, NETLINK_TEST_OBJECT_GET_DUMP_POLICY_MAX,
-				 netlink_test_object_get_dump_policy, &req,
-				 NULL, cb->extack);
-	if (!err)
-		err = nlpeer_object_check_dump(&req, cb->nlh, cb->extack);
-	if (!err)
-		err = nlpeer_object_dump_start((void *)cb->ctx, nn, req.prefix,
-					       atomic, cb->extack);
+		err = nlpeer_request_dump(nn, cb, RTNL_HDRLEN, cb->extack);
 	if (!err)
 		cb->done = rtnl_dump_done;
 	return err;
