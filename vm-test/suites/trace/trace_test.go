@@ -142,9 +142,10 @@ func shared(t *testing.T) bool {
 	return !bytes.Contains(b, []byte("function_graph"))
 }
 
-// The trees are the command's own, though the beacon ticks meanwhile.
+// The trees are the command's own, though a worker sends us events meanwhile.
 func TestRawEcho(t *testing.T) {
-	vmtest.Module(t, "interval_ms=10")
+	vmtest.Module(t, "interval_ms=10", "groups=1")
+	vmtest.ListenRaw(t, 1).Next(t)
 	roots, sum, got := trace(t, "", "nlecho", "-c", "2", "-i", "0.1", "hi")
 	if got.code != 0 || !strings.HasPrefix(got.stdout, "2 bytes from kernel: ") || got.stderr != "" || sum.Lost != 0 {
 		t.Errorf("%+v, %+v", got, sum)
