@@ -34,8 +34,8 @@ func TestCallChains(t *testing.T) {
 		t.Fatal(err)
 	}
 	chains := blocks(t, "docs/call-chains.md", "console")
-	if len(chains) != 4 {
-		t.Errorf("%d chains, want 4", len(chains))
+	if len(chains) != 8 {
+		t.Errorf("%d chains, want 8", len(chains))
 	}
 	for _, block := range chains {
 		first, shown, _ := strings.Cut(block, "\n")

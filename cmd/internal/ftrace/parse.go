@@ -19,7 +19,10 @@ import (
 //	8.553840 |   0)   nlecho-103   |  ...1. |               |  netlink_sendmsg() {
 //	8.554723 |   0)   nlecho-103   |  .N.1. |   19.115 us   |    nlpeer_pernet [nlpeer]();
 //	8.555590 |   0)   nlecho-103   |  ..... |   1752.445 us |  } /* netlink_sendmsg */
-var record = regexp.MustCompile(`^ *(\d{1,9})\.(\d{6}) \| +(\d+)\) (.*)-(\d{1,9}) +\| +([^ |]{4,8}) +\|[ +!#*@$]*(?:(\d{1,12})\.(\d{3}) us)? *\| *(.*)$`)
+//
+// A duration has seven digits at most before those behind the point go, one after
+// the other: 12345.67, 123456.7, 1234567.
+var record = regexp.MustCompile(`^ *(\d{1,9})\.(\d{6}) \| +(\d+)\) (.*)-(\d{1,9}) +\| +([^ |]{4,8}) +\|[ +!#*@$]*(?:(\d{1,12})(?:\.(\d{1,3}))? us)? *\| *(.*)$`)
 
 // What a record says of a function: it is entered, was entered and left, or is
 // left.
@@ -56,7 +59,7 @@ func Parse(r io.Reader) (trees []*Tree, strange int, err error) {
 				inOrder = append(inOrder, s)
 			}
 			now := time.Duration(number(m[1]))*time.Second + time.Duration(number(m[2]))*time.Microsecond
-			took := time.Duration(number(m[7]))*time.Microsecond + time.Duration(number(m[8]))
+			took := time.Duration(number(m[7]))*time.Microsecond + time.Duration(number((m[8] + "000")[:3]))
 			if s.record(now, took, m[9]) {
 				continue
 			}
@@ -78,11 +81,11 @@ func Parse(r io.Reader) (trees []*Tree, strange int, err error) {
 }
 
 // betweenRecords says that a line is known to be no record: a heading, a change
-// of the task, a remark.
+// of the task.
 func betweenRecords(text string) bool {
 	text = strings.TrimRight(text, " ")
 	return text == "" || text[0] == '#' || text == rule || turn.MatchString(text) ||
-		strings.HasPrefix(text, "CPU:") || strings.HasSuffix(text, "*/")
+		strings.HasPrefix(text, "CPU:")
 }
 
 // A place is where calls nest: an interrupt has a stack of its own, on top of
@@ -114,7 +117,7 @@ func (s *stack) record(now, took time.Duration, text string) bool {
 	}
 	m := left.FindStringSubmatch(text)
 	if m == nil {
-		return false
+		return strings.HasPrefix(text, "/*") // a remark
 	}
 	for i, c := range slices.Backward(s.open) {
 		if c.Function == m[1] && c.Module == m[2] {

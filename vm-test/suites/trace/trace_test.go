@@ -142,14 +142,16 @@ func shared(t *testing.T) bool {
 	return !bytes.Contains(b, []byte("function_graph"))
 }
 
+// The trees are the command's own, though a worker sends us events meanwhile.
 func TestRawEcho(t *testing.T) {
-	vmtest.Module(t, "interval_ms=0")
-	roots, sum, got := trace(t, "", "nlecho", "hi")
+	vmtest.Module(t, "interval_ms=10", "groups=1")
+	vmtest.ListenRaw(t, 1).Next(t)
+	roots, sum, got := trace(t, "", "nlecho", "-c", "2", "-i", "0.1", "hi")
 	if got.code != 0 || !strings.HasPrefix(got.stdout, "2 bytes from kernel: ") || got.stderr != "" || sum.Lost != 0 {
 		t.Errorf("%+v, %+v", got, sum)
 	}
 	calls := expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "netlink_rcv_skb", "raw_request [nlpeer]",
-		"netlink_unicast", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
+		"raw_echo [nlpeer]", "netlink_unicast", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
 	if calls[0].Task != "nlecho" || calls[0].Context != "task" || calls[0].Cut {
 		t.Errorf("%+v", *calls[0])
 	}
@@ -163,17 +165,6 @@ func TestRawEcho(t *testing.T) {
 			t.Errorf("a tree of another: %+v", *c)
 		}
 	}
-}
-
-func TestGenericEcho(t *testing.T) {
-	vmtest.Module(t, "interval_ms=0")
-	roots, _, got := trace(t, "", "nlecho", "--via", "genl", "hi")
-	if got.code != 0 {
-		t.Errorf("%+v", got)
-	}
-	expect(t, roots, "netlink_sendmsg", "netlink_unicast", "genl_rcv", "netlink_rcv_skb", "genl_rcv_msg", "ctrl_getfamily")
-	expect(t, roots, "netlink_sendmsg", "netlink_unicast", "genl_rcv", "netlink_rcv_skb", "genl_rcv_msg",
-		"nlpeer_nl_echo_doit [nlpeer]", "netlink_unicast", "__netlink_sendskb|netlink_sendskb")
 }
 
 // A listener that was too slow asks for the events that it lost.
@@ -224,8 +215,8 @@ func TestBroadcast(t *testing.T) {
 	if c := tick[0]; c.Context != "interrupt" || c.Depth != 0 {
 		t.Errorf("%+v", *c)
 	}
-	send := expect(t, roots, "beacon_send [nlpeer]", "nlpeer_event_send [nlpeer]", "nlpeer_raw_event [nlpeer]",
-		"netlink_broadcast|netlink_broadcast_filtered", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
+	send := expect(t, roots, "beacon_send [nlpeer]", "nlpeer_event_beacon [nlpeer]", "nlpeer_raw_event [nlpeer]",
+		"nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
 	if c := send[0]; c.Context != "task" || !strings.HasPrefix(c.Task, "kworker/") || c.Depth != 0 {
 		t.Errorf("%+v", *c)
 	}
@@ -233,23 +224,70 @@ func TestBroadcast(t *testing.T) {
 	if i < 0 {
 		t.Errorf("nobody received it:\n%s", show(roots, ""))
 	}
-	roots, _, _ = trace(t, "", "nlsub", "-c", "2", "-g", "1")
-	for _, c := range roots {
-		if c.Task != "nlsub" || c.Context != "task" {
-			t.Errorf("a tree of another without --all-tasks: %+v", *c)
-		}
-	}
 }
 
-func TestRoute(t *testing.T) {
-	roots, _, got := trace(t, "", "ip", "route", "add", "192.0.2.0/24", "dev", "lo")
-	run(t, "", "ip", "route", "del", "192.0.2.0/24", "dev", "lo")
-	if got.code != 0 {
-		t.Fatalf("%+v", got)
+// One trace of one command for each carrier and each kind of request, with a
+// listener on each protocol.
+func TestChains(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0")
+	raw := vmtest.Open(t, vmtest.NetlinkTest, 0, 0)
+	vmtest.RawCarrier.JoinObjects(t, raw)
+	genl := vmtest.Open(t, unix.NETLINK_GENERIC, 0, 0)
+	vmtest.GenlCarrier.JoinObjects(t, genl)
+	cn := vmtest.ListenCn(t)
+	roots, sum, got := trace(t, "", "sh", "-c", `
+		set -e
+		for via in genl rtnl connector; do nlecho -q --via $via hi; done
+		nlctl object add --via raw key value
+		for via in raw genl rtnl; do nlctl object list --via $via; done
+		nlctl object get --via raw key
+		nlctl object del --via rtnl key
+		ip route add 192.0.2.0/24 dev lo
+		ip route del 192.0.2.0/24 dev lo`)
+	if got.code != 0 || got.stderr != "" || sum.Lost != 0 {
+		t.Fatalf("%+v, %+v", got, sum)
 	}
-	expect(t, roots, "netlink_sendmsg", "netlink_unicast", "rtnetlink_rcv|netlink_rcv_skb", "rtnetlink_rcv_msg", "inet_rtm_newroute",
-		"fib_table_insert", "rtmsg_fib", "rtnl_notify", "nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered")
-	expect(t, roots, "rtnetlink_rcv_msg", "netlink_dump", "rtnl_dump_ifinfo", "rtnl_fill_ifinfo")
+	for range 2 { // the object came and went
+		raw.RecvOne(t)
+		genl.RecvOne(t)
+		cn.Next(t)
+	}
+	const broadcast, queue = "netlink_broadcast|netlink_broadcast_filtered", "__netlink_sendskb|netlink_sendskb"
+	for _, tt := range []struct {
+		name  string
+		chain []string // below netlink_sendmsg
+	}{
+		{"name of a family", []string{"genl_rcv", "netlink_rcv_skb", "genl_rcv_msg", "ctrl_getfamily", "netlink_unicast", queue}},
+		{"echo by genl", []string{"genl_rcv", "netlink_rcv_skb", "genl_rcv_msg", "nlpeer_nl_echo_doit [nlpeer]", "netlink_unicast", queue, "sock_def_readable"}},
+		{"echo by rtnl", []string{"rtnetlink_rcv|netlink_rcv_skb", "rtnetlink_rcv_msg", "rtnl_get_doit [nlpeer]", "rtnl_unicast", "netlink_unicast", queue, "sock_def_readable"}},
+		{"echo by the connector", []string{"cn_rx_skb", "connector_input [nlpeer]", "cn_netlink_send|cn_netlink_send_mult", "netlink_unicast", queue, "sock_def_readable"}},
+
+		{"dump by raw", []string{"raw_input [nlpeer]", "raw_request [nlpeer]", "__netlink_dump_start", "netlink_dump", "raw_object_dump [nlpeer]",
+			"nlpeer_object_dump_next [nlpeer]", "raw_dump_object [nlpeer]", "nlpeer_object_fill [nlpeer]"}},
+		{"start of a dump by raw", []string{"__netlink_dump_start", "raw_object_dump_start [nlpeer]", "nlpeer_object_dump_start [nlpeer]"}},
+		{"end of a dump by raw", []string{"netlink_dump", "raw_object_dump_done [nlpeer]", "nlpeer_object_dump_done [nlpeer]"}},
+		{"dump by genl", []string{"genl_rcv", "genl_rcv_msg", "__netlink_dump_start", "netlink_dump", "nlpeer_nl_object_get_dumpit [nlpeer]",
+			"nlpeer_object_dump_next [nlpeer]", "genl_dump_object [nlpeer]", "nlpeer_object_fill [nlpeer]"}},
+		{"dump by rtnl", []string{"rtnetlink_rcv_msg", "__netlink_dump_start", "netlink_dump", "rtnl_dumpit [nlpeer]",
+			"nlpeer_object_dump_next [nlpeer]", "rtnl_dump_object [nlpeer]", "nlpeer_object_fill [nlpeer]"}},
+		{"dump's messages", []string{"__netlink_dump_start", "netlink_dump", queue, "sock_def_readable"}},
+		{"one object", []string{"raw_request [nlpeer]", "raw_object_get [nlpeer]", "nlpeer_object_get [nlpeer]"}},
+
+		{"new object to a raw group", []string{"raw_request [nlpeer]", "raw_object_new [nlpeer]", "nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]",
+			"nlpeer_raw_event [nlpeer]", "nlmsg_notify", broadcast, queue, "sock_def_readable"}},
+		{"new object to a genl group", []string{"nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]", "nlpeer_genl_event [nlpeer]", broadcast, queue, "sock_def_readable"}},
+		{"new object to the connector's group", []string{"nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]", "nlpeer_connector_event [nlpeer]",
+			"cn_netlink_send|cn_netlink_send_mult", broadcast, queue, "sock_def_readable"}},
+		{"object deleted by rtnl", []string{"rtnetlink_rcv_msg", "rtnl_del_doit [nlpeer]", "nlpeer_object_del [nlpeer]", "nlpeer_event_object [nlpeer]",
+			"nlpeer_raw_event [nlpeer]", "nlmsg_notify", broadcast, queue, "sock_def_readable"}},
+
+		{"route", []string{"rtnetlink_rcv|netlink_rcv_skb", "rtnetlink_rcv_msg", "inet_rtm_newroute", "fib_table_insert", "rtmsg_fib", "rtnl_notify", "nlmsg_notify", broadcast}},
+		{"dump of links", []string{"rtnetlink_rcv_msg", "netlink_dump", "rtnl_dump_ifinfo", "rtnl_fill_ifinfo"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, roots, slices.Concat([]string{"netlink_sendmsg", "netlink_unicast"}, tt.chain)...)
+		})
+	}
 }
 
 // The command has our streams, and its end is ours.
@@ -469,9 +507,19 @@ func TestLost(t *testing.T) {
 
 func TestFunctions(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
-	roots, _, _ := trace(t, "--functions vfs_writ* --functions __sys_sendto", "nlecho", "hi")
+	roots, _, _ := trace(t, "--functions vfs_writ* --functions __sys_sendto --functions hrtimer_nanosleep",
+		"sh", "-c", "nlecho hi; usleep 20000; usleep 200000; usleep 1200000")
 	expect(t, roots, "vfs_write")
 	expect(t, roots, "__sys_sendto", "netlink_sendmsg", "raw_input [nlpeer]")
+	var slept []int64
+	for _, c := range roots {
+		if c.Function == "hrtimer_nanosleep" && c.Task == "usleep" && c.Duration != nil {
+			slept = append(slept, *c.Duration/1e6)
+		}
+	}
+	if len(slept) != 3 || slept[0] < 20 || slept[0] >= 200 || slept[1] < 200 || slept[1] >= 1200 || slept[2] < 1200 {
+		t.Errorf("slept %d ms, told to sleep 20, 200 and 1200", slept)
+	}
 	same := settings(t)
 	got := run(t, "", "nlctl", "trace", "--functions", "nonesuch_*", "--", "nlecho", "hi")
 	same()

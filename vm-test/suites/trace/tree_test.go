@@ -83,6 +83,9 @@ func read(t *testing.T, file string) (roots []*call, sum call) {
 			if c.Time < caller.Time || c.Tree != caller.Tree || c.PID != caller.PID || c.Context != caller.Context {
 				t.Errorf("%+v calls %+v", *caller, *c)
 			}
+			if c.systemCall() && slices.ContainsFunc(path[:c.Depth], (*call).systemCall) {
+				t.Errorf("%+v in another system call: %+v", *c, *path[0])
+			}
 		}
 		if c.Tree != len(roots) {
 			t.Errorf("tree %d of %d", c.Tree, len(roots))
@@ -92,6 +95,12 @@ func read(t *testing.T, file string) (roots []*call, sum call) {
 		t.Errorf("%d trees and %d calls, and the summary is %+v", len(roots), calls, sum)
 	}
 	return roots, sum
+}
+
+// systemCall says that a function is what a socket's system call comes to, which
+// never calls another of them.
+func (c *call) systemCall() bool {
+	return slices.Contains([]string{"netlink_sendmsg", "netlink_recvmsg", "netlink_release"}, c.Function)
 }
 
 // name is how a function is named in a chain: without what the compiler adds.
