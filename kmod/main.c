@@ -29,7 +29,7 @@ static unsigned int groups = 1;
 module_param(groups, uint, 0444);
 MODULE_PARM_DESC(groups, "beacon of a new namespace: mask of raw groups, bit n - 1 for group n (default 1)");
 
-#define HISTORY_MAX	65536	/* 2 MiB in a namespace */
+#define HISTORY_MAX	65536	/* 3 MiB in a namespace */
 
 static unsigned int history = 1024;
 module_param(history, uint, 0444);

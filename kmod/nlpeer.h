@@ -2,8 +2,8 @@
 /*
  * The inside of nlpeer. A carrier (raw.c, genl.c, connector.c, rtnl.c) checks
  * and strips its own header; the core (objects.c, events.c, history.c, beacon.c,
- * stats.c) does the work and knows no header. Everything a namespace owns hangs
- * off struct nlpeer_net.
+ * stats.c) does the work and knows no header. request.c is what two carriers
+ * share. Everything a namespace owns hangs off struct nlpeer_net.
  */
 #ifndef _NLPEER_H
 #define _NLPEER_H
