@@ -209,8 +209,11 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 }
 
 func (s *run) record(r splat.Record) {
-	if splat.Is(r) {
+	if d := splat.Detector(r); d != "" {
 		s.end.complaints++
+		if !slices.Contains(s.end.detectors, d) {
+			s.end.detectors = append(s.end.detectors, d)
+		}
 		if s.first < 0 {
 			s.first = len(s.log)
 		}

@@ -4,6 +4,7 @@ package machine
 
 import (
 	"fmt"
+	"strings"
 
 	"nlpeer/vm-test/internal/wire"
 )
@@ -25,7 +26,8 @@ type ending struct {
 	timedOut    bool
 	interrupted int // number of the signal that made us kill the machine, or 0
 	wireError   error
-	complaints  int // lines of the kernel's log, and what the agent found
+	complaints  int      // lines of the kernel's log, and what the agent found
+	detectors   []string // whose they are, each once
 }
 
 // judge turns an ending into an exit status, and a reason if that status is
@@ -61,9 +63,17 @@ func (e ending) judge() (status int, reason string) {
 	case e.exit.Setup != "":
 		return StatusSetup, e.exit.Setup
 	case e.complaints > 0 && e.exit.Status == 0:
-		return StatusComplaint, "the command passed, but the kernel complained"
+		return StatusComplaint, "the command passed, but the kernel complained" + e.by()
 	case e.complaints > 0:
-		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status)
+		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status) + e.by()
 	}
 	return e.exit.Status, ""
+}
+
+// by names the detectors, in the order of their first reports.
+func (e ending) by() string {
+	if len(e.detectors) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(e.detectors, ", ")
 }
