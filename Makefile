@@ -20,7 +20,7 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands demo test test-host test-vm vm lint generate \
+.PHONY: all module commands demo test test-host test-vm test-debug vm lint generate \
 	install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
@@ -51,6 +51,12 @@ test-host: commands
 test-vm: commands
 	@tools/deps vm
 	$(nlvm) test $(suites)
+
+## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes)
+test-debug: commands
+	@tools/deps vm
+	@tools/deps debug
+	tools/test-debug
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

@@ -19,14 +19,16 @@ import (
 )
 
 // buildModule builds one of the modules of testdata for the default kernel.
-func buildModule(t *testing.T, name string) string {
+func buildModule(t *testing.T, name string) string { return buildModuleFor(t, name, "") }
+
+func buildModuleFor(t *testing.T, name, kernelName string) string {
 	t.Helper()
 	c, err := cache.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	row, err := kernel.Find("")
+	row, err := kernel.Find(kernelName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -37,6 +38,16 @@ once as machines may run. Flags after -- are go test's.`,
 			}
 			if err := f.check(); err != nil {
 				return err
+			}
+			// The tests run in their packages' folders.
+			if f.gcov != "" {
+				dir, err := filepath.Abs(f.gcov)
+				if err != nil {
+					return err
+				}
+				if err := cmd.Flags().Set("gcov", dir); err != nil {
+					return err
+				}
 			}
 			// Already in each exec's flags; twice would be put twice.
 			os.Unsetenv("NLVM_FLAGS")

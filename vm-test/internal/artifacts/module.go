@@ -109,8 +109,11 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	// The headers name the compiler that the kernel was built with; the
 	// installed one does as well, for a module.
 	// Without BTF: it needs a tool (pahole) that few have, for what no test uses.
-	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "CC=gcc", "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=",
-		fmt.Sprintf("-j%d", runtime.NumCPU()), "modules")
+	args := []string{"-C", k.BuildDir(), "M=" + work, "CC=gcc", "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", fmt.Sprintf("-j%d", runtime.NumCPU())}
+	if k.Debug() {
+		args = append(args, "GCOV_PROFILE=y", "KCOV_INSTRUMENT=y") // which code was reached
+	}
+	cmd := exec.CommandContext(ctx, "make", append(args, "modules")...)
 	// Called from a Makefile, its variables must not reach this build.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	var log bytes.Buffer
@@ -168,6 +171,9 @@ func install(c *cache.Cache, work, home string, log []byte) (string, error) {
 		return "", err
 	}
 	if err := os.WriteFile(filepath.Join(result, "build.log"), log, 0o644); err != nil {
+		return "", err
+	}
+	if err := keepNotes(work, result); err != nil {
 		return "", err
 	}
 	if err := cache.Commit(result, home); err != nil {

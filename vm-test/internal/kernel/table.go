@@ -17,8 +17,8 @@ type Kernel struct {
 	Name    string // what a person types after --kernel
 	Arch    string // Debian's name for the architecture
 	Suite   string // Debian release that packages are taken from, with its updates
-	Image   string // meta package whose dependency is the kernel
-	Headers string // meta package whose dependencies are what modules are built with
+	Image   string // meta package whose dependency is the kernel, or the kernel's source
+	Headers string // meta package whose dependencies are what modules are built with; "" if the kernel is built here
 }
 
 // Table lists all kernels that nlvm knows. A new one is a new row: which
@@ -28,6 +28,8 @@ var Table = []Kernel{
 	// Debian's newer kernel for the same release. Its tools run on bookworm,
 	// unlike those of trixie's package of the same version, which need a newer libc.
 	{"6.12", "amd64", "bookworm", "linux-image-6.12-amd64", "linux-headers-6.12-amd64"},
+	// Built here, with detectors of mistakes, see debug.config.
+	{"debug", "amd64", "bookworm", "linux-source-6.12", ""},
 }
 
 // ofRelease is the kernel that a Debian release came with.

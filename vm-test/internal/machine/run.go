@@ -73,6 +73,7 @@ func (m *Machine) Run(ctx context.Context, r Request) (int, error) {
 	go s.receive(frames, quit)
 	s.loop(ctx, frames)
 	s.settle(ctx)
+	m.found = Findings{s.end.complaints, s.end.detectors}
 	return s.report()
 }
 
