@@ -20,7 +20,7 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands demo test test-host test-vm test-debug vm lint generate \
+.PHONY: all module commands demo test test-host test-vm test-debug coverage vm lint generate \
 	install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
@@ -57,6 +57,13 @@ test-debug: commands
 	@tools/deps vm
 	@tools/deps debug
 	tools/test-debug
+
+## make coverage		which lines the tests reach, by the suites on that kernel
+coverage: commands
+	@tools/deps vm
+	@tools/deps debug
+	@tools/deps coverage
+	tools/coverage
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands
