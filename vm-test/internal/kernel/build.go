@@ -62,9 +62,9 @@ func recipe() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// buildTools are the programs that a kernel is built with, and one header that
+// sourceTools are the programs that a kernel is built with, and one header that
 // stands for a library.
-var buildTools = []string{"make", "gcc", "flex", "bison", "bc", "xz", "tar"}
+var sourceTools = []string{"make", "gcc", "flex", "bison", "bc", "xz", "tar"}
 
 const elfHeader = "/usr/include/libelf.h"
 
@@ -83,7 +83,7 @@ func getBuilt(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpac
 	if u, err := Lookup(c, k); err == nil {
 		return u, nil
 	}
-	for _, tool := range buildTools {
+	for _, tool := range sourceTools {
 		if _, err := exec.LookPath(tool); err != nil {
 			return Unpacked{}, fmt.Errorf("%s is not installed, and the kernel %q is built here; try: tools/deps debug", tool, k.Name)
 		}
@@ -96,6 +96,12 @@ func getBuilt(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpac
 	if err != nil {
 		return Unpacked{}, err
 	}
+	return compile(ctx, c, k, source, version, p)
+}
+
+// compile builds the kernel in the tree of its source, of a package of that
+// version, and moves what is needed of it into the cache.
+func compile(ctx context.Context, c *cache.Cache, k Kernel, source, version string, p *Progress) (Unpacked, error) {
 	b := &build{ctx: ctx, dir: source, log: c.Path("kernel-build.log")}
 	done := p.Start("building the kernel %q from %s %s, which takes some 20 minutes and is done once", k.Name, k.Image, version)
 	release, err := b.all()
@@ -120,6 +126,10 @@ func getBuilt(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpac
 		return Unpacked{}, err
 	}
 	if err := os.Chmod(root, 0o755); err != nil {
+		return Unpacked{}, err
+	}
+	folder, err := k.folder()
+	if err != nil {
 		return Unpacked{}, err
 	}
 	if err := cache.Commit(root, c.Path("kernels", folder)); err != nil {
