@@ -48,9 +48,10 @@ static int raw_echo(struct nlpeer_answers *answers, struct nlmsghdr *nlh,
 		return -ENOMEM;
 
 	/* The same message, but for where it comes from. */
-	answer = skb_put(reply, nlmsg_total_size(len));
+	answer = __skb_put(reply, nlmsg_total_size(len));
 	memcpy(answer, nlh, nlh->nlmsg_len);
-	memset((u8 *)answer + nlh->nlmsg_len, 0, nlmsg_padlen(len));
+	if (nlmsg_padlen(len))
+		memset((u8 *)answer + nlh->nlmsg_len, 0, nlmsg_padlen(len));
 	answer->nlmsg_flags = 0;
 	answer->nlmsg_pid = answers->portid;
 	*tx = answer->nlmsg_len;
