@@ -10,6 +10,7 @@ version	:= $(shell cat VERSION)
 source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
 
 bin	:= build/bin
+FUZZTIME ?= 60s
 nlvm	:= $(bin)/nlvm
 commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./vm-test/cmd/nlvm
 
@@ -20,7 +21,7 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands demo test test-host test-vm test-debug coverage vm lint generate \
+.PHONY: all module commands demo test test-host test-vm test-debug coverage fuzz vm lint generate \
 	install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
@@ -64,6 +65,14 @@ coverage: commands
 	@tools/deps debug
 	@tools/deps coverage
 	tools/coverage
+
+## make fuzz FUZZTIME=10m	attack the module and the parsers for that long (60s)
+fuzz: commands
+	@tools/deps vm
+	@tools/deps debug
+	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
+	$(nlvm) run --kernel debug --timeout 2m -- nlecho hello
+	$(bin)/nlfuzz drive --time $(FUZZTIME)
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands
