@@ -184,6 +184,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"run", "--mem", "1", "--", "true"}, "--mem"},
 		{[]string{"run", "--icount", "--smp", "2", "--", "true"}, "--icount"},
 		{[]string{"run", "--no-module", "--module-args", "x=1", "--", "true"}, "--module-args"},
+		{[]string{"run", "--no-module", "--gcov", "x", "--", "true"}, "--gcov"},
 		{[]string{"exec"}, "go test -exec"},
 		{[]string{"exec", "--", "/no/such/x.test"}, "/no/such/x.test"},
 		{[]string{"test"}, "usage: nlvm test"},
