@@ -174,10 +174,9 @@ func (r *row) readGo(out string) {
 	for line := range strings.Lines(out) {
 		var elapsed, rate string
 		var fresh int
-		if n, _ := fmt.Sscanf(line, "fuzz: elapsed: %s execs: %d %s new interesting: %d (total: %d)", &elapsed, &r.runs, &rate, &fresh, &r.corpus); n < 2 {
-			if n, _ := fmt.Sscanf(line, "fuzz: elapsed: %s execs: %d (%s new interesting: %d (total: %d)", &elapsed, &r.runs, &rate, &fresh, &r.corpus); n < 2 {
-				continue
-			}
+		n, _ := fmt.Sscanf(line, "fuzz: elapsed: %s execs: %d %s new interesting: %d (total: %d)", &elapsed, &r.runs, &rate, &fresh, &r.corpus)
+		if n < 2 {
+			continue
 		}
 		if t, err := time.ParseDuration(strings.TrimSuffix(elapsed, ",")); err == nil {
 			r.seconds = t.Seconds()
