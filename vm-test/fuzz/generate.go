@@ -355,6 +355,9 @@ func (g *generator) attr(b []byte, sets map[string]set, number uint16, a attribu
 			most = 100
 		}
 		data = g.bytes(most)
+		if short := int(a.minLen) - len(data); short > 0 && !g.one(4) {
+			data = append(data, make([]byte, short)...)
+		}
 	}
 	length := attrLen + len(data)
 	if g.one(24) { // another length, also inside

@@ -49,10 +49,8 @@ func (a attribute) size() int {
 	return -1
 }
 
-// objectSet is that of all carriers; events on the connector are like the
-// others.
+// What answers have on carriers without a table of their own.
 var (
-	objectSet    = genlTable.sets["object"]
 	objectAnswer = rawTable.answer(msgObjectNew)
 	eventAnswer  = rawTable.answer(msgEvent)
 )

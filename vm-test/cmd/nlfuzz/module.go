@@ -22,12 +22,11 @@ import (
 // A session is one run of nlfuzz in a virtual machine.
 type session struct {
 	status  int
-	log     string         // what nlvm said: the kernel's complaints are there
-	recent  [][]string     // the programs of the last batches
-	report  *fuzz.Record   // nlfuzz's own word of what is wrong
-	end     *fuzz.Record   // the last figures
-	running *fuzz.Totals   // those before, if there was no end
-	inputs  []fuzz.Program // that reached something new
+	log     string       // what nlvm said: the kernel's complaints are there
+	recent  [][]string   // the programs of the last batches
+	report  *fuzz.Record // nlfuzz's own word of what is wrong
+	end     *fuzz.Record // the last figures
+	running *fuzz.Totals // those before, if there was no end
 }
 
 // vmSlack is what the machine gets on top of the time for the fuzzer: old
