@@ -72,7 +72,7 @@ func TestAllComeUp(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{fuzz.Open, fuzz.Close, fuzz.Connect, fuzz.Option, fuzz.Buffer, fuzz.Send, fuzz.Call, fuzz.Receive, fuzz.Namespace, fuzz.Privilege} {
+	for _, kind := range []string{fuzz.Open, fuzz.Close, fuzz.Connect, fuzz.Option, fuzz.Buffer, fuzz.Send, fuzz.Call, fuzz.Receive, fuzz.Namespace, fuzz.Fresh, fuzz.Privilege} {
 		if kinds[kind] < 10 {
 			t.Errorf("%s came up %d times", kind, kinds[kind])
 		}

@@ -30,7 +30,10 @@ func Generate(r *rand.Rand) *Program {
 	if p.Race {
 		g.tasks = 2 + g.IntN(Tasks-1)
 	} else {
-		g.tasks = 1 + g.IntN(2)
+		g.tasks = 1
+		if g.one(4) { // what one does after the other is seldom another thing than what one does alone
+			g.tasks = 2
+		}
 	}
 	for range 1 + g.IntN(4) {
 		p.Ops = append(p.Ops, g.open())
@@ -135,6 +138,9 @@ func (g *generator) op() Op {
 		op.Kind, op.A = Buffer, pick(g, 0, 4096, 1<<16, 1<<20, g.interesting()&(1<<20-1))
 	case n < 98:
 		op.Kind, op.A = Namespace, g.Uint32N(Namespaces)
+		if g.one(8) { // it takes as long as all the rest
+			op.Kind, op.A = Fresh, 0
+		}
 	case n < 99:
 		op.Kind, op.A = Privilege, g.Uint32N(2)
 	default:

@@ -17,8 +17,9 @@ func Next(r *rand.Rand, corpus []*Program) *Program {
 	at := func() *Program { return corpus[max(r.IntN(len(corpus)), r.IntN(len(corpus)))] }
 	p := at().Clone()
 	g := newGenerator(r)
-	g.tasks = Tasks
-	if !p.Race {
+	if p.Race {
+		g.tasks = Tasks
+	} else if g.one(4) {
 		g.tasks = 2
 	}
 	for range 1 + r.IntN(4) {

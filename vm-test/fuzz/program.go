@@ -57,12 +57,13 @@ const (
 	Call      = "call"      // Send, and receive all there is
 	Receive   = "receive"   // A datagrams at most, with room for B bytes each
 	Namespace = "namespace" // the task moves to A
+	Fresh     = "fresh"     // the task moves to a new namespace
 	Privilege = "privilege" // the task has CAP_NET_ADMIN and others (A = 1), or none (0)
 )
 
 // Kinds are all of them, and how many numbers follow the task and the socket.
 var kinds = map[string]int{
-	Open: 3, Close: 0, Connect: 1, Option: 2, Buffer: 1, Send: 2, Call: 0, Receive: 2, Namespace: 1, Privilege: 1,
+	Open: 3, Close: 0, Connect: 1, Option: 2, Buffer: 1, Send: 2, Call: 0, Receive: 2, Namespace: 1, Fresh: 0, Privilege: 1,
 }
 
 // Protocols are the values of A in Open.

@@ -153,7 +153,7 @@ func TestCorpus(t *testing.T) {
 
 // No machine is no success.
 func TestNotBegun(t *testing.T) {
-	for _, status := range []int{2, 0} {
+	for _, status := range []int{2, 126, 127, 0} {
 		if err := newDriver(t, status, "").module(time.Second); err == nil {
 			t.Errorf("status %d without a record is taken for success", status)
 		}

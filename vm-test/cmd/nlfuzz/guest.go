@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ func (g *guest) run() error {
 	if os.Getenv("NLVM") == "" {
 		return errOutside
 	}
+	debug.SetGCPercent(400) // there is memory, and the processors are slow
 	var err error
 	if g.runner, err = execute.NewRunner(); err != nil {
 		return err

@@ -61,7 +61,7 @@ func (d *driver) start(limit time.Duration, puts, args []string, input func(*fuz
 		return nil, err
 	}
 	s.status, s.log = cmd.ProcessState.ExitCode(), log.String()
-	if s.status == 2 {
+	if s.status == 2 || s.status == 126 || s.status == 127 { // nlfuzz or nlvm; not executed; not found
 		rerr = errors.Join(rerr, errors.New("the fuzzer could not begin in the virtual machine, see above"))
 	}
 	return s, rerr

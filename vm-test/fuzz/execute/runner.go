@@ -92,8 +92,15 @@ func NewRunner() (*Runner, error) {
 	return r, err
 }
 
-// Run runs a program from a clean state to a clean state.
-func (r *Runner) Run(p *fuzz.Program) Result {
+// Run runs a program from a clean state to a clean state. All but the other
+// tasks' part of it happens on the thread of the first, as to wake another one
+// costs more than what it does.
+func (r *Runner) Run(p *fuzz.Program) (res Result) {
+	r.tasks[0].run(func() { res = r.run(p) })
+	return res
+}
+
+func (r *Runner) run(p *fuzz.Program) Result {
 	r.problems, r.sent, r.answered = nil, 0, 0
 	for _, t := range r.tasks {
 		if t.kcov != nil {
@@ -124,13 +131,23 @@ func (r *Runner) inOrder(p *fuzz.Program) {
 			next++
 		}
 		ops := p.Ops[i:next]
-		r.tasks[ops[0].Task].run(func() {
+		t := r.tasks[ops[0].Task]
+		r.on(t, func() {
 			for i := range ops {
-				r.do(r.tasks[ops[0].Task], &ops[i], true)
+				r.do(t, &ops[i], true)
 			}
 		})
 		i = next
 	}
+}
+
+// on lets a task do something, for a caller on the first one's thread.
+func (r *Runner) on(t *task, f func()) {
+	if t == r.tasks[0] {
+		f()
+		return
+	}
+	t.run(f)
 }
 
 // race lets all tasks begin at once, each with its own operations.
@@ -141,8 +158,18 @@ func (r *Runner) race(p *fuzz.Program) {
 	}
 	var ready, done sync.WaitGroup
 	begin := make(chan struct{})
+	first := func() {}
 	for n, ops := range all {
 		if len(ops) == 0 {
+			continue
+		}
+		own := func() {
+			for _, op := range ops {
+				r.do(r.tasks[n], op, false)
+			}
+		}
+		if n == 0 {
+			first = own
 			continue
 		}
 		ready.Add(1)
@@ -151,13 +178,12 @@ func (r *Runner) race(p *fuzz.Program) {
 			defer done.Done()
 			ready.Done()
 			<-begin
-			for _, op := range ops {
-				r.do(r.tasks[n], op, false)
-			}
+			own()
 		}
 	}
 	ready.Wait()
 	close(begin)
+	first()
 	done.Wait()
 }
 
@@ -179,7 +205,7 @@ func (r *Runner) finish() {
 			continue
 		}
 		moved = true
-		t.run(func() {
+		r.on(t, func() {
 			if err := errors.Join(t.privilege(true), t.enter(0, r.namespaces)); err != nil {
 				r.problem("a task does not come home: %v", err)
 			}

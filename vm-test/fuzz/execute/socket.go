@@ -49,6 +49,13 @@ func (r *Runner) do(t *task, op *fuzz.Op, inOrder bool) {
 			}
 		}
 		return
+	case fuzz.Fresh:
+		if !t.dropped {
+			if err := t.fresh(); err != nil {
+				r.problem("a task makes no namespace: %v", err)
+			}
+		}
+		return
 	case fuzz.Privilege:
 		if err := t.privilege(op.A&1 != 0); err != nil {
 			r.problem("capabilities: %v", err)

@@ -56,6 +56,16 @@ func (t *task) enter(n int, fds []int) error {
 	return err
 }
 
+// fresh moves the task to a new namespace, which ends with its last socket after
+// the task has left.
+func (t *task) fresh() error {
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		t.namespace = -1
+	}
+	return err
+}
+
 // privilege gives the task its capabilities, or takes them away, but for the
 // one that it needs to change its namespace again.
 func (t *task) privilege(all bool) error {
