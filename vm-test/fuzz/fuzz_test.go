@@ -37,8 +37,8 @@ func corpus(t *testing.T, seed uint64, n int) []*fuzz.Program {
 
 // A program is its text, and a seed is a program.
 func TestText(t *testing.T) {
-	again := corpus(t, 7, 300)
-	for i, p := range corpus(t, 7, 300) {
+	again := corpus(t, 7, 100)
+	for i, p := range corpus(t, 7, 100) {
 		q, err := fuzz.Parse(p.String())
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, p)
@@ -56,7 +56,7 @@ func TestText(t *testing.T) {
 func TestAllComeUp(t *testing.T) {
 	kinds, types := map[string]int{}, map[[2]int]int{}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 1000 {
+	for range 500 {
 		protocol := [fuzz.Sockets]uint32{}
 		for _, op := range fuzz.Generate(r).Ops {
 			kinds[op.Kind]++
@@ -73,7 +73,7 @@ func TestAllComeUp(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{fuzz.Open, fuzz.Close, fuzz.Connect, fuzz.Option, fuzz.Buffer, fuzz.Send, fuzz.Call, fuzz.Receive, fuzz.Namespace, fuzz.Fresh, fuzz.Privilege} {
-		if kinds[kind] < 10 {
+		if kinds[kind] < 5 {
 			t.Errorf("%s came up %d times", kind, kinds[kind])
 		}
 	}
@@ -85,7 +85,7 @@ func TestAllComeUp(t *testing.T) {
 		want = append(want, [2]int{fuzz.Genl, 1<<16 + cmd})
 	}
 	for _, w := range want {
-		if types[w] < 50 {
+		if types[w] < 20 {
 			t.Errorf("protocol %d, type %#x came up %d times", w[0], w[1], types[w])
 		}
 	}
@@ -105,7 +105,7 @@ func TestParseRefuses(t *testing.T) {
 
 // What the kernel sees is tame, wherever lengths that lie lead it.
 func TestTame(t *testing.T) {
-	for _, p := range corpus(t, 9, 500) {
+	for _, p := range corpus(t, 9, 150) {
 		for _, op := range p.Ops {
 			for protocol := range fuzz.Protocols {
 				b := fuzz.Datagram(op.Messages, family)
