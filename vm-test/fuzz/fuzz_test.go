@@ -129,10 +129,10 @@ func TestTame(t *testing.T) {
 	burst := func(n uint32) fuzz.Message {
 		return fuzz.Message{Type: fuzz.TypePeer, Len: fuzz.AutoLen, Body: wire.AppendUint32([]byte{wire.CmdBeaconSet, 1, 0, 0}, wire.AttrBeaconBurst, n)}
 	}
-	for _, n := range []uint32{0, 1, 64, 65, 4096, 4097} {
+	for _, n := range []uint32{0, 1, 32, 33, 4096, 4097} {
 		b := fuzz.Datagram([]fuzz.Message{burst(n)}, family)
 		fuzz.Tame(b, fuzz.Genl, family)
-		if got := binary.NativeEndian.Uint32(b[24:]); got > 64 && got <= 4096 || (n <= 64 || n > 4096) && got != n {
+		if got := binary.NativeEndian.Uint32(b[24:]); got > 32 && got <= 4096 || (n <= 32 || n > 4096) && got != n {
 			t.Errorf("a burst of %d becomes %d", n, got)
 		}
 	}

@@ -326,7 +326,7 @@ func (g *generator) attrs(b []byte, sets map[string]set, name string, wanted []u
 	}
 	for _, n := range numbers {
 		a := sets[name][n]
-		if name == "beacon" && g.one(3) {
+		if name == "beacon" && (g.one(3) || a.name == "burst" && g.one(2)) {
 			continue // a few settings at a time
 		}
 		times := 1
@@ -386,8 +386,12 @@ func (g *generator) attr(b []byte, sets map[string]set, number uint16, a attribu
 func (g *generator) number(size int, a attribute) []byte {
 	v := uint64(g.interesting())
 	switch {
-	case a.name == "burst":
-		v = pick[uint64](g, 1, 2, 16, 64, 0, a.max+1)
+	case a.name == "burst": // not often large: it is the most work that a message can make
+		v = pick[uint64](g, 1, 2, 3, 5, 9, maxBurst, 0, a.max+1)
+	case a.name == "interval":
+		v = pick(g, 0, 1, 50, 1000, 60000, a.max, a.max+1)
+	case (a.name == "groups" || a.name == "packed") && !g.one(6):
+		v = pick[uint64](g, 0, 1, 2, 3, 6, 1<<31)
 	case a.name == "flags":
 		v = uint64(pick(g, objectFlags...))
 		if g.one(6) {

@@ -10,7 +10,7 @@ import (
 
 // maxBurst bounds how many events a program may ask for at once, so that it
 // comes to an end; numbers that are refused anyhow stay as they are.
-const maxBurst = 64
+const maxBurst = 32
 
 // Walk calls f for each message of a datagram that the kernel looks at, with
 // the bytes that it takes for it, the header first.
