@@ -51,7 +51,8 @@ func TestSeeds(t *testing.T) {
 	}
 	for _, s := range seeds {
 		t.Run(s.Name, func(t *testing.T) {
-			if res := again(t, s.String()); res.Sent == 0 || res.Answered == 0 {
+			// Some that the fuzzer kept are about something else.
+			if res := again(t, s.String()); !strings.HasPrefix(s.Name, "reached-") && (res.Sent == 0 || res.Answered == 0) {
 				t.Errorf("%d messages sent, %d answers", res.Sent, res.Answered)
 			}
 		})
