@@ -91,6 +91,9 @@ func TestFound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if all, err := os.ReadDir(filepath.Join(d.dir, "found")); err != nil || len(all) != 1 {
+				t.Errorf("%d folders, %v", len(all), err)
+			}
 			dir := filepath.Join(d.dir, "found", small.Name())
 			p, err := fuzz.LoadFile(filepath.Join(dir, small.Name()+fuzz.Ext))
 			if err != nil || p.String() != small.String() {

@@ -206,16 +206,23 @@ func (d *driver) found(s *session) error {
 		fmt.Fprintf(os.Stderr, "nlfuzz: it did not happen again; the last programs are in %s\n", dir)
 		return err
 	}
+	// At once, as what follows takes a while and may be ended.
+	first, err := d.keep(guilty, s, report)
+	if err != nil {
+		return err
+	}
+	end := time.Now().Add(minimizeTime)
 	small := fuzz.Minimize(guilty, minimizeRuns, func(p *fuzz.Program) bool {
+		if time.Now().After(end) {
+			return false
+		}
 		again, err := d.fails(p)
 		return err == nil && again
 	})
-	name := small.Name()
-	dir, err := d.save(name, map[string]string{
-		"report.txt":                 report,
-		name + fuzz.Ext:              small.String(),
-		"found_" + name + "_test.go": reproducer(small, s),
-	})
+	dir, err := d.keep(small, s, report)
+	if err == nil && dir != first {
+		err = os.RemoveAll(first)
+	}
 	if err != nil {
 		return err
 	}
@@ -223,9 +230,20 @@ func (d *driver) found(s *session) error {
 	return nil
 }
 
+// keep saves a program that brings a report, and the test that it makes.
+func (d *driver) keep(p *fuzz.Program, s *session, report string) (string, error) {
+	name := p.Name()
+	return d.save(name, map[string]string{
+		"report.txt":                 report,
+		name + fuzz.Ext:              p.String(),
+		"found_" + name + "_test.go": reproducer(p, s),
+	})
+}
+
 // Bounds of looking into a report: each try is a virtual machine.
 const (
 	minimizeRuns = 24
+	minimizeTime = 5 * time.Minute
 	replayRepeat = 10
 	replayLimit  = 5 * time.Minute
 )
