@@ -97,9 +97,8 @@ func count(t *testing.T, n, least int) {
 
 func TestObjects(t *testing.T) {
 	value := vmtest.Random(t, 300)
-	other := vmtest.Random(t, 5000)
+	other := vmtest.Random(t, 3000)
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
-		f := vmtest.OpenFaults(t)
 		// Without failures, and on another socket.
 		calm := vmtest.OpenTable(t, c)
 		// Somebody listens, so that events are made.
@@ -125,6 +124,7 @@ func TestObjects(t *testing.T) {
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
+				f := vmtest.OpenFaults(t) // of this test's own thread
 				n := 1
 				for ; n < most; n++ {
 					calm.Must(t, vmtest.DelObjects(""))
@@ -165,13 +165,13 @@ func TestObjects(t *testing.T) {
 				count(t, n, 4)
 			})
 		}
-		t.Run("dump", func(t *testing.T) { dump(t, f, c, calm, value) })
+		t.Run("dump", func(t *testing.T) { dump(t, c, calm, value) })
 		calm.Must(t, vmtest.DelObjects(""))
 	})
 }
 
 // A dump goes on in the receiver's calls, so each of these has failures too.
-func dump(t *testing.T, f *vmtest.Faults, c *vmtest.Carrier, calm *vmtest.Table, value []byte) {
+func dump(t *testing.T, c *vmtest.Carrier, calm *vmtest.Table, value []byte) {
 	calm.Must(t, vmtest.DelObjects(""))
 	want := many("d", 200)
 	for _, key := range want {
@@ -181,6 +181,7 @@ func dump(t *testing.T, f *vmtest.Faults, c *vmtest.Carrier, calm *vmtest.Table,
 	for _, atomic := range []uint16{0, vmtest.FlagAtomic} {
 		for _, part := range []string{"begin", "go on"} {
 			t.Run(fmt.Sprintf("atomic %v, %s", atomic != 0, part), func(t *testing.T) {
+				f := vmtest.OpenFaults(t)
 				n := 1
 				for ; n < most; n++ {
 					asker := vmtest.OpenTable(t, c)
@@ -366,7 +367,9 @@ func TestInit(t *testing.T) {
 	n := 1
 	for ; n < most; n++ {
 		errno, happened := f.Insmod(t, n)
-		if errno != 0 && !slices.Contains(clean, errno) {
+		// The kernel does not say why there is no socket, and the module takes
+		// the likely reason.
+		if errno != 0 && errno != unix.EADDRINUSE && !slices.Contains(clean, errno) {
 			t.Errorf("failure %d: %v, want one of %v", n, errno, clean)
 		}
 		if errno != 0 != (!vmtest.Loaded()) {
@@ -397,7 +400,7 @@ func TestInit(t *testing.T) {
 	count(t, n, 10)
 }
 
-// A network namespace in which the module cannot begin is not made.
+// A network namespace is made, by another way to memory, or cleanly refused.
 func TestNamespace(t *testing.T) {
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
@@ -406,9 +409,6 @@ func TestNamespace(t *testing.T) {
 		errno, happened := f.Unshare(t, n)
 		if errno != 0 && !slices.Contains(clean, errno) {
 			t.Errorf("failure %d: %v, want one of %v", n, errno, clean)
-		}
-		if happened && errno == 0 {
-			t.Errorf("failure %d: the namespace was made all the same", n)
 		}
 		// Another can be made, and has all.
 		net := vmtest.NewNet(t)
