@@ -42,9 +42,12 @@ static inline int netlink_open(struct bench_run *run, int protocol)
 	return fd;
 }
 
+/* A socket without a port ID of its own would be taken for the sender. */
 static inline int netlink_join(struct bench_run *run, int fd, int group)
 {
-	if (!setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
+	if (!bind(fd, (const struct sockaddr *)&the_kernel,
+		  sizeof(the_kernel)) &&
+	    !setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
 			sizeof(group)))
 		return 0;
 	bench_errno(run, "join");
