@@ -42,18 +42,6 @@ static int open_way(struct bench_run *run, const char *path)
 	return fd;
 }
 
-/* Returns 0, or -1 if the echo is not what was sent. */
-static inline int judge(struct bench_run *run, const unsigned char *p,
-			size_t len, int all)
-{
-	if (len == run->size &&
-	    (!len || (p[0] == payload[0] && p[len - 1] == payload[len - 1])) &&
-	    (!all || !memcmp(p, payload, len)))
-		return 0;
-	bench_error(run, "an echo of other bytes than were sent");
-	return -1;
-}
-
 typedef int (*exchange_fn)(struct bench_run *run, int fd, int all);
 
 static inline int by_ioctl(struct bench_run *run, int fd, int all)
@@ -69,7 +57,7 @@ static inline int by_ioctl(struct bench_run *run, int fd, int all)
 		bench_errno(run, "ioctl");
 		return -1;
 	}
-	return judge(run, in, run->size, all);
+	return bench_judge(run, in, run->size, payload, all);
 }
 
 static inline int by_null(struct bench_run *run, int fd, int all)
@@ -91,7 +79,7 @@ static inline int by_stream(struct bench_run *run, int fd, int all)
 		return -1;
 	}
 	n = read(fd, in, sizeof(in));
-	return judge(run, in, n, all);
+	return bench_judge(run, in, n, payload, all);
 }
 
 static inline int by_file(struct bench_run *run, int fd, int all)
@@ -104,7 +92,7 @@ static inline int by_file(struct bench_run *run, int fd, int all)
 		return -1;
 	}
 	n = pread(fd, in, sizeof(in), 0);
-	return judge(run, in, n, all);
+	return bench_judge(run, in, n, payload, all);
 }
 
 /* One at a time, COUNT times. */
