@@ -3,6 +3,8 @@
 package main_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -49,5 +51,16 @@ func TestExtraModuleRefused(t *testing.T) {
 	for _, dir := range []string{"cmd", "/no/such/folder"} {
 		run(t, "--extra-module", dir, "--", "true").want(t, 2, "", "nlvm: --extra-module: no Kbuild in ")
 	}
-	run(t, "--extra-module", "../../testdata/stuck", "--", "true").want(t, 123, "", "rmmod nlpeer: ")
+	// One that stays, by another name than ours.
+	source, err := os.ReadFile("../../testdata/stuck/nlpeer.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"Kbuild": "obj-m := stays.o\n", "stays.c": string(source)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "--extra-module", dir, "--", "true").want(t, 123, "", "rmmod stays: ")
 }
