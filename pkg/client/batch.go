@@ -228,8 +228,8 @@ func (b *Batch) refuse(op string, err error) {
 // [wire.ObjectMax].
 //
 // The Conn is in use until Do returns: other calls wait, so that one in answer,
-// Close included, waits for ever. b may be sent again. Nothing is allocated,
-// except for errors.
+// Close included, waits for ever. b may be sent again. Nothing is allocated
+// but errors, if answer is not a new closure for each call.
 func (c *Conn) Do(ctx context.Context, b *Batch, answer func(Answer)) error {
 	const op = "batch"
 	if b.c != c {
