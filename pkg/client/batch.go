@@ -219,7 +219,8 @@ func (b *Batch) refuse(op string, err error) {
 // with what became of each. The Answers come as the peer gives them, which from
 // the kernel is the order of the requests. Many requests are on their way at a
 // time, but never more than the receive buffer has room for the answers to, so
-// that none is lost; what does not fit at once is sent as answers come in.
+// that none is lost; what does not fit at once is sent as answers come in. One
+// request is sent also if there can never be room for what comes back.
 //
 // A request that fails has its error in its Answer, and does not keep the others
 // from going on. The error of Do says that the whole could not be carried to its
