@@ -130,9 +130,9 @@ func (b *Batch) Reset() {
 }
 
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
-// the answers came. A peer that packs answers as many requests of one datagram in
-// one as fit in; one that does not, as each peer before version 1.1 of the module,
-// and generic netlink and rtnetlink always, needs one for each answer.
+// the answers came. A peer that packs answers several requests of one datagram by
+// one. One that does not needs one for each answer: an older module or one loaded
+// with batch=0, generic netlink and rtnetlink always.
 func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.datagramsIn }
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.
