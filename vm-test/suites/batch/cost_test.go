@@ -315,7 +315,7 @@ func BenchmarkReceive(b *testing.B) {
 	const burst, many, room = 256, 16, 1024
 	type mmsghdr struct {
 		hdr unix.Msghdr
-		n   uint32
+		_   uint32
 	}
 	var (
 		buf  [many * room]byte
