@@ -100,6 +100,20 @@ static inline void bench_pattern(unsigned char *p, size_t len)
 		p[i] = (unsigned char)(i * 7 + (i >> 8) + len + 1);
 }
 
+/* Returns 0, or -1 after a failure: an echo that is not what was sent. */
+static inline int bench_judge(struct bench_run *run, const void *echo,
+			      size_t len, const unsigned char *sent, int all)
+{
+	const unsigned char *p = echo;
+
+	if (len == run->size &&
+	    (!len || (p[0] == sent[0] && p[len - 1] == sent[len - 1])) &&
+	    (!all || !memcmp(p, sent, len)))
+		return 0;
+	bench_error(run, "an echo of other bytes than were sent");
+	return -1;
+}
+
 static inline void bench_answer(const struct bench_case *cases,
 				const char *line)
 {

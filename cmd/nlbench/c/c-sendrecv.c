@@ -274,12 +274,43 @@ static void echo_connector(struct bench_run *run)
 /* Events that wait in a receive buffer. */
 struct queue {
 	int fd;
-	int sender;
+	int feeder;		/* of the family, or a sender of our own */
+	uint16_t family;	/* 0: events are our own */
 	int group;
 	uint64_t seq;		/* of the last one, 0 before the first */
+	int packed;
 	unsigned char *in;
 	size_t room;
 };
+
+/* Set the beacon and have it send a burst, of 0 for none; returns an errno. */
+static int set_beacon(struct bench_run *run, struct queue *q, uint32_t groups,
+		      uint32_t burst)
+{
+	_Alignas(struct nlmsghdr) unsigned char request[128] = { 0 };
+	_Alignas(struct nlmsghdr) unsigned char answer[1024];
+	struct nlmsghdr *nlh = (struct nlmsghdr *)request;
+	struct genlmsghdr *genl = NLMSG_DATA(nlh);
+	uint32_t packed = q->packed ? groups : 0, size = run->size;
+	size_t len = NLMSG_LENGTH(GENL_HDRLEN);
+
+	genl->cmd = NLPEER_CMD_BEACON_SET;
+	genl->version = NLPEER_FAMILY_VERSION;
+	len += put_attr(request + len, NLPEER_A_BEACON_GROUPS, &groups, sizeof(groups));
+	len += put_attr(request + len, NLPEER_A_BEACON_SIZE, &size, sizeof(size));
+	len += put_attr(request + len, NLPEER_A_BEACON_PACKED, &packed, sizeof(packed));
+	if (burst)
+		len += put_attr(request + len, NLPEER_A_BEACON_BURST, &burst, sizeof(burst));
+	*nlh = (struct nlmsghdr){
+		.nlmsg_len = len,
+		.nlmsg_type = q->family,
+		.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+	};
+	if (!netlink_ask(run, q->feeder, request, len, answer, sizeof(answer)))
+		return EIO;
+	nlh = (struct nlmsghdr *)answer;
+	return nlh->nlmsg_type == NLMSG_ERROR ? netlink_errno(nlh) : EBADMSG;
+}
 
 /* What the events of one datagram say; returns how many they are, or -1. */
 static int read_events(struct bench_run *run, struct queue *q, size_t len)
@@ -323,8 +354,8 @@ static int read_events(struct bench_run *run, struct queue *q, size_t len)
 	return n;
 }
 
-/* Without a burst of the kernel: the same bytes, from a socket of our own. */
-static int send_events(struct bench_run *run, struct queue *q, unsigned long n)
+/* Where the kernel has no bursts: the same bytes, from a socket of our own. */
+static int send_own(struct bench_run *run, struct queue *q, unsigned long n)
 {
 	static _Alignas(struct nlmsghdr) unsigned char out[NLPEER_DATA_MAX + 256];
 	static unsigned char data[NLPEER_DATA_MAX];
@@ -355,9 +386,29 @@ static int send_events(struct bench_run *run, struct queue *q, unsigned long n)
 		 * A multicast is a unicast to its port ID too, here that of the
 		 * kernel, which does not listen on this protocol.
 		 */
-		if (sendto(q->sender, out, len, 0, (struct sockaddr *)&to,
+		if (sendto(q->feeder, out, len, 0, (struct sockaddr *)&to,
 			   sizeof(to)) < 0 && errno != ECONNREFUSED) {
 			bench_errno(run, "sendto a group");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int feed(struct bench_run *run, struct queue *q, unsigned long n)
+{
+	unsigned long burst = run->batch > 1 ? run->batch : n;
+
+	if (!q->family)
+		return send_own(run, q, n);
+	for (; n; n -= burst) {
+		int err;
+
+		if (burst > n)
+			burst = n;
+		err = set_beacon(run, q, 1u << (q->group - 1), burst);
+		if (err) {
+			bench_error(run, "beacon-set: %s", strerror(err));
 			return -1;
 		}
 	}
@@ -369,14 +420,14 @@ static int send_events(struct bench_run *run, struct queue *q, unsigned long n)
 
 static void receive_rounds(struct bench_run *run, struct queue *q)
 {
-	unsigned long done = 0;
+	unsigned long done = 0, datagrams = 0;
 
 	while (done < run->count) {
 		unsigned long n = run->count - done, got = 0;
 
 		if (n > QUEUE_MAX)
 			n = QUEUE_MAX;
-		if (send_events(run, q, n))
+		if (feed(run, q, n))
 			return;
 		bench_start(run);
 		while (got < n) {
@@ -391,35 +442,81 @@ static void receive_rounds(struct bench_run *run, struct queue *q)
 			if (events < 0)
 				return;
 			got += events;
+			datagrams++;
 		}
 		bench_stop(run, got);
 		done += got;
 	}
+	if (q->packed ? datagrams == done && done > 1 && run->batch > 1 : datagrams != done)
+		bench_error(run, "%lu events in %lu datagrams", done, datagrams);
 }
 
-static void receive(struct bench_run *run)
+/* Opens the sockets; returns 0, or -1 after a failure. */
+static int open_queue(struct bench_run *run, struct queue *q)
 {
-	struct queue q = { .group = 5, .room = 65536 };
+	int err;
+
+	q->feeder = netlink_open(run, NETLINK_GENERIC);
+	if (q->feeder < 0)
+		return -1;
+	q->family = genl_family(run, q->feeder, NLPEER_FAMILY_NAME);
+	err = q->family ? set_beacon(run, q, 0, 0) : 0;
+	if (q->family && !err) {
+		q->fd = netlink_open(run, NETLINK_TEST);
+		return q->fd < 0 ? -1 : 0;
+	}
+	if (err && err != EINVAL) {
+		bench_error(run, "beacon-set: %s", strerror(err));
+		return -1;
+	}
+	if (q->packed) {
+		bench_skip(run, "the module is too old, or not loaded");
+		return -1;
+	}
+	run->failed[0] = 0;
+	q->family = 0;
+	close(q->feeder);
+	q->feeder = netlink_open(run, NETLINK_USERSOCK);
+	q->fd = netlink_open(run, NETLINK_USERSOCK);
+	return q->feeder < 0 || q->fd < 0 ? -1 : 0;
+}
+
+static void receive_queue(struct bench_run *run, int packed)
+{
+	struct queue q = {
+		.fd = -1,
+		.feeder = -1,
+		.group = packed ? 6 : 5,
+		.packed = packed,
+		.room = 65536,
+	};
 
 	if (run->size > NLPEER_DATA_MAX) {
 		bench_skip(run, "an event has at most %d bytes of data", NLPEER_DATA_MAX);
 		return;
 	}
-	q.fd = netlink_open(run, NETLINK_USERSOCK);
-	q.sender = netlink_open(run, NETLINK_USERSOCK);
 	q.in = malloc(q.room);
 	if (!q.in)
 		bench_errno(run, "malloc");
-	else if (q.fd >= 0 && q.sender >= 0 && !netlink_join(run, q.fd, q.group))
+	else if (!open_queue(run, &q) && !netlink_join(run, q.fd, q.group))
 		receive_rounds(run, &q);
-	close(q.fd);
-	close(q.sender);
+	if (q.family)
+		set_beacon(run, &q, 0, 0);
+	if (q.feeder >= 0)
+		close(q.feeder);
+	if (q.fd >= 0)
+		close(q.fd);
 	free(q.in);
+}
+
+static void receive(struct bench_run *run)
+{
+	receive_queue(run, 0);
 }
 
 static void receive_packed(struct bench_run *run)
 {
-	bench_skip(run, "this kernel has no bursts");
+	receive_queue(run, 1);
 }
 
 /* Reads one dump; returns the number of objects, or -1 after a failure. */
