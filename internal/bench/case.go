@@ -38,7 +38,7 @@ type Case struct {
 	// Name is what is done.
 	Name string `json:"case"`
 	// Carrier is the way into the kernel: raw, genl, connector, rtnl, usersock,
-	// or one that is not netlink: ioctl, chardev, procfs, sysfs, ring.
+	// or one that is not netlink: ioctl, chardev, proc, sysfs, ring.
 	Carrier string `json:"carrier,omitempty"`
 	// Size is the length of a payload or value in bytes.
 	Size int `json:"size"`
@@ -66,8 +66,12 @@ func (c Case) String() string {
 	return s
 }
 
+// sysfsMax is the longest that a file of sysfs can be on the smallest pages, less
+// the byte that ends it.
+const sysfsMax = 4095
+
 // otherWays are those into the kernel that are not netlink.
-var otherWays = []string{"ioctl", "chardev", "procfs", "sysfs", "ring"}
+var otherWays = []string{"ioctl", "chardev", "proc", "sysfs", "ring"}
 
 // netlink says that the way is netlink.
 func (c Case) netlink() bool {
@@ -104,6 +108,7 @@ func Cases(scope Scope) []Case {
 	full := scope == Full
 
 	add(Case{Name: Syscall})
+	add(Case{Name: Syscall, Carrier: "ioctl"})
 	for _, carrier := range []string{"raw", "genl", "connector", "rtnl"} {
 		for _, size := range sizes {
 			if carrier == "connector" && size > wire.CnPayloadMax || !full && size != standard {
@@ -129,6 +134,9 @@ func Cases(scope Scope) []Case {
 	}
 	for _, way := range otherWays {
 		for _, size := range sizes {
+			if way == "sysfs" && size > sysfsMax {
+				continue
+			}
 			if full || size == standard {
 				add(Case{Name: Echo, Carrier: way, Size: size, Batch: 1})
 			}

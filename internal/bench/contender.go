@@ -33,6 +33,7 @@ func (s skip) Error() string { return string(s) }
 var contenders = []contender{
 	{"go-raw", openFloor},
 	{"nlpeer", openPeer},
+	{"nlpeer-pipeline", openPipeline},
 	{"mdlayher", openMdlayher},
 	{"mdlayher-buffer", openMdlayherBuffer},
 	{"genetlink", openGenetlink},

@@ -15,8 +15,6 @@ func openPeer(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 	switch c.Name {
 	case Echo, Get, Dump:
 		return peerAsk(ctx, b, c)
-	case Family:
-		return peerFamily(ctx, c)
 	}
 	if c.Carrier != "raw" {
 		return nil, nil, errNotHere
@@ -80,16 +78,12 @@ func peerRun(ctx context.Context, b *Bench, c Case, conn *client.Conn) (sampler,
 		}), nil
 	}
 	if c.Batch > 1 {
-		return peerBatch(ctx, c, conn)
+		return peerBatch(ctx, c, conn), nil
 	}
 	buf := make([]byte, 0, wire.PayloadMax)
 	return echoes(c.Size, func(p []byte) ([]byte, error) {
 		return conn.AppendEcho(ctx, buf[:0], p)
 	}), nil
-}
-
-func peerFamily(ctx context.Context, c Case) (sampler, func(), error) {
-	return nil, nil, errNotHere
 }
 
 func peerListen(ctx context.Context, c Case, room int) (listener, error) {

@@ -108,6 +108,26 @@ func (r *Results) Find(c Case, contender string) (*Figure, bool) {
 	return nil, false
 }
 
+// ToC is a cost in relation to that of C: of echoes to one of the same length by
+// sendto and recv on the raw protocol, of events to one that has a datagram of
+// its own, of all else to C in the same case.
+func (r *Results) ToC(c Case, cost float64) (ratio float64, ok bool) {
+	switch c.Name {
+	case Echo:
+		c.Batch = 1
+		if r.Setting.Unit == Instructions {
+			c.Carrier = "raw"
+		}
+	case Receive:
+		c.Batch = 1
+	}
+	f, ok := r.Find(c, YardstickName)
+	if !ok {
+		return 0, false
+	}
+	return cost / f.Cost, true
+}
+
 // Failures are the records of what failed.
 func (r *Results) Failures() (failed []Record) {
 	for _, rec := range r.Records {

@@ -68,8 +68,8 @@ func (p *printer) line(rec bench.Record) {
 		return
 	}
 	toC, allocs := "", ""
-	if f, ok := p.results.Find(*rec.Case, bench.YardstickName); ok {
-		toC = bench.Ratio(rec.Cost / f.Cost)
+	if ratio, ok := p.results.ToC(*rec.Case, rec.Cost); ok {
+		toC = bench.Ratio(ratio)
 	}
 	if rec.Allocs != nil {
 		allocs = strconv.FormatFloat(*rec.Allocs, 'f', -1, 64)

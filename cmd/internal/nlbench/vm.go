@@ -83,7 +83,7 @@ func (o *options) inGuest(ctx context.Context, s *cli.Streams, emit func(bench.R
 func (o *options) guestLine(self, programs string) []string {
 	args := []string{"run",
 		"--image", "tools", "--no-commands", "--mem", guestMemory, "--timeout", "0",
-		"--append", guestArguments, "--module-args", guestModule,
+		"--append", guestArguments, "--module-args", guestModule, "--extra-module", benchModule,
 		"--put", self + ":nlbench", "--put", programs + ":contenders",
 	}
 	if !o.smoke {
