@@ -168,19 +168,22 @@ func (t *Target) meets(value, limit float64) bool {
 	return value <= limit
 }
 
+// Word says in a word or two whether it is met.
+func (v Verdict) Word() string {
+	switch {
+	case v.AimMet:
+		return "met, and the aim"
+	case v.Met:
+		return "met"
+	}
+	return "missed"
+}
+
 // String is the verdict on one line.
 func (v Verdict) String() string {
 	value, word := "-", "not measured: "+v.Missing
 	if v.Value != nil {
-		value = Ratio(*v.Value)
-		switch {
-		case v.AimMet:
-			word = "met, and the aim"
-		case v.Met:
-			word = "met"
-		default:
-			word = "missed"
-		}
+		value, word = Ratio(*v.Value), v.Word()
 	}
 	return fmt.Sprintf("%-54s %7s   must %5s   aim %5s   %s", v.Name, value, Ratio(v.Must), Ratio(v.Aim), word)
 }

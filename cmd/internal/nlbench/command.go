@@ -141,7 +141,7 @@ func (o *options) run(ctx context.Context, s *cli.Streams) error {
 	if err != nil {
 		return err
 	}
-	p := &printer{out: s.Out, format: o.format, keep: keep}
+	p := &printer{out: s.Out, format: o.format, keep: keep, judge: !o.host && !o.smoke && o.only == nil}
 	if o.host {
 		err = o.onHost(ctx, p.record)
 	} else {
@@ -170,7 +170,7 @@ their latency. It needs neither the module nor a privilege.
 Each line has the case, who did it, the median of the rounds, how far least and
 greatest are apart, what it is to C (sendto and recv) in the same case, and how
 often it allocated memory on Go's heap. The last lines are the targets: what the
-figures have to be.
+figures have to be; --only, --smoke and --host have none.
 
 Cases are named WAY OF WORK/CARRIER/PAYLOAD/xBATCH/nNUMBER:
 
