@@ -76,11 +76,7 @@ func echoes(size int, echo func(payload []byte) (answer []byte, err error)) samp
 		if err := check(); err != nil {
 			return err
 		}
-		m.start()
-		if m.each != nil {
-			return eachEcho(n, m, sent, echo)
-		}
-		for range n {
+		err := m.time(n, func() error {
 			answer, err := echo(sent)
 			if err != nil {
 				return err
@@ -88,8 +84,11 @@ func echoes(size int, echo func(payload []byte) (answer []byte, err error)) samp
 			if len(answer) != size {
 				return fmt.Errorf("%w: %d bytes came back of %d", errWrong, len(answer), size)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		m.stop(n)
 		rand.Read(sent)
 		return check()
 	}

@@ -167,22 +167,22 @@ const rateMax = 1 << 16
 // largest finds the largest burst of which a listener that drains its queue
 // between two loses nothing.
 func (b *Bench) largest(ctx context.Context, c Case, open opener) (int, error) {
-	var first error
-	fits := func(n int) bool {
-		err := b.listening(ctx, c, open, 0, func(l listener) error {
+	return search(func(n int) error {
+		return b.listening(ctx, c, open, 0, func(l listener) error {
 			if err := b.bursts(ctx, c, n); err != nil {
 				return err
 			}
 			return l.take(n)
 		})
-		if n == 1 {
-			first = err
-		}
-		return err == nil
+	})
+}
+
+// search finds the largest number, up to rateMax, that works.
+func search(try func(n int) error) (int, error) {
+	if err := try(1); err != nil {
+		return 0, err
 	}
-	if !fits(1) {
-		return 0, first
-	}
+	fits := func(n int) bool { return try(n) == nil }
 	low, high := 1, 2
 	for high <= rateMax && fits(high) {
 		low, high = high, high*2
@@ -256,6 +256,7 @@ func openKernel(ctx context.Context, b *Bench, c Case) (sampler, func(), error) 
 			}
 		}
 		m.stop(bursts * each)
+		m.program = true // what is allocated is for asking, not for sending
 		return all[len(all)-1].holds(bursts*each, c)
 	}, end, nil
 }

@@ -83,8 +83,13 @@ func openFloor(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 			m.stop(n)
 			return nil
 		}, nil, nil
+	case Family:
+		return floorFamily()
 	case Echo:
 		return floorEcho(ctx, b, c)
+	}
+	if c.Carrier != "raw" {
+		return nil, nil, errNotHere
 	}
 	return b.receiving(ctx, c, floorListen)
 }
@@ -158,6 +163,33 @@ func floorEcho(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 	return echoes(c.Size, func(p []byte) ([]byte, error) {
 		err := do(p, keep)
 		return got, err
+	}), s.close, nil
+}
+
+// floorFamily asks for a family, and believes the answer if it is one.
+func floorFamily() (sampler, func(), error) {
+	s, err := openSocket(wire.NetlinkGeneric, 0, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.buf = make([]byte, 64<<10)
+	request := wire.BeginMessage(nil, wire.Header{Type: unix.GENL_ID_CTRL, Flags: wire.FlagRequest})
+	request = wire.AppendGenlHeader(request, wire.GenlHeader{Command: unix.CTRL_CMD_GETFAMILY, Version: 1})
+	request = wire.AppendString(request, unix.CTRL_ATTR_FAMILY_NAME, "nlctrl")
+	request = wire.EndMessage(request, 0)
+	return families(func() error {
+		if err := s.send(request); err != nil {
+			return err
+		}
+		d, err := s.receive()
+		if err != nil {
+			return err
+		}
+		m, _, err := wire.NextMessage(d)
+		if err == nil && m.Type != unix.GENL_ID_CTRL {
+			err = errWrong
+		}
+		return err
 	}), s.close, nil
 }
 

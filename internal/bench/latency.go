@@ -33,23 +33,3 @@ func (l *latencies) percentiles() []Percentile {
 	}
 	return all
 }
-
-// eachEcho is the timed part of echoes where each is timed. The time between two
-// is the cost: the clock is read once for each.
-func eachEcho(n int, m *meter, sent []byte, echo func([]byte) ([]byte, error)) error {
-	last := m.since
-	for range n {
-		answer, err := echo(sent)
-		if err != nil {
-			return err
-		}
-		if len(answer) != len(sent) {
-			return errWrong
-		}
-		now := time.Now()
-		m.each(now.Sub(last))
-		last = now
-	}
-	m.stop(n)
-	return nil
-}

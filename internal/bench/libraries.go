@@ -8,7 +8,9 @@ import (
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
+	vlink "github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 
 	"nlpeer/pkg/wire"
 )
@@ -229,20 +231,21 @@ func openGenetlink(_ context.Context, b *Bench, c Case) (sampler, func(), error)
 
 // families makes a sampler of a function that asks for a generic netlink family.
 func families(ask func() error) sampler {
-	return func(n int, m *meter) error {
-		m.start()
-		for range n {
-			if err := ask(); err != nil {
-				return err
-			}
-		}
-		m.stop(n)
-		return nil
-	}
+	return func(n int, m *meter) error { return m.time(n, ask) }
 }
 
 // openVishvananda is a request on a socket that stays open.
 func openVishvananda(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
+	if c.Name == Family {
+		h, err := vlink.NewHandle(unix.NETLINK_GENERIC)
+		if err != nil {
+			return nil, nil, err
+		}
+		return families(func() error {
+			_, err := h.GenlFamilyGet("nlctrl")
+			return err
+		}), h.Close, nil
+	}
 	return vishvananda(ctx, b, c, func(sh shape) (func(*nl.NetlinkRequest) ([]byte, error), func(), error) {
 		s, err := nl.Subscribe(sh.protocol)
 		if err != nil {

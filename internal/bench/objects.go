@@ -3,9 +3,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
+	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
 )
 
@@ -33,9 +35,16 @@ func (b *Bench) fill(ctx context.Context, c Case) error {
 	}
 	b.filled = -1
 	value := payload(c.Size)
-	for i := range n {
-		if err := conn.NewObject(ctx, objectKey(i), wire.ModifierCreate|wire.ModifierExcl, value); err != nil {
-			return fmt.Errorf("make object %d of %d: %w", i+1, n, err)
+	batch := conn.NewBatch()
+	for i := 0; i < n; {
+		batch.Reset()
+		for ; i < n && batch.Len() < 256; i++ {
+			batch.NewObject(objectKey(i), wire.ModifierCreate|wire.ModifierExcl, value)
+		}
+		var failed error
+		err := conn.Do(ctx, batch, func(a client.Answer) { failed = cmp.Or(failed, a.Err) })
+		if err = cmp.Or(err, failed); err != nil {
+			return fmt.Errorf("make %d objects: %w", n, err)
 		}
 	}
 	b.filled = n

@@ -16,7 +16,10 @@ func openPeer(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 	case Echo, Get, Dump:
 		return peerAsk(ctx, b, c)
 	}
-	if c.Carrier != "raw" {
+	switch {
+	case c.Carrier == "usersock" && c.Name == Rate:
+		return userRate(b, c), nil, nil
+	case c.Carrier != "raw":
 		return nil, nil, errNotHere
 	}
 	return b.receiving(ctx, c, peerListen)
@@ -48,6 +51,13 @@ func peerAsk(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 	if err != nil {
 		done()
 		return nil, nil, err
+	}
+	if cfg.Carrier == client.UserSock {
+		alone := run
+		run = func(n int, m *meter) error {
+			m.program = true // the other side's allocations would be counted
+			return alone(n, m)
+		}
 	}
 	return run, done, nil
 }

@@ -22,7 +22,7 @@ type options struct {
 	rounds             int
 	only               *regexp.Regexp
 	format             cli.Format
-	output             string
+	output, charts     string
 	programs           string
 	kernel             string
 }
@@ -68,7 +68,8 @@ func Command(s *cli.Streams) *cobra.Command {
 	cli.Var(flags, &o.only, parseOnly, "only", "", "", "measure what a `REGEX` finds in \"CASE CONTENDER\", such as \"echo/raw/64B/x1 nlpeer\"")
 	cli.AddFormat(cmd, flags, &o.format)
 	flags.StringVar(&o.output, "write", "", "write the results to a `FILE` too, as -o json has them")
-	flags.StringVar(&o.programs, "programs", "", "`FOLDER` of the contenders in C (default: contenders, beside this command)")
+	flags.StringVar(&o.charts, "charts", "", "draw charts, SVG files in a `FOLDER`")
+	flags.StringVar(&o.programs, "programs", "", "`FOLDER` of the contenders in C (default: contenders beside this command, or build/bin/contenders)")
 	flags.StringVar(&o.kernel, "kernel", "", "kernel `NAME` of the virtual machine, see nlvm kernels")
 	cli.CompleteNothing(cmd, "rounds", "only", "kernel")
 	cmd.AddCommand(guestCommand(s), reportCommand(s))
@@ -146,6 +147,9 @@ func (o *options) run(ctx context.Context, s *cli.Streams) error {
 		err = o.onHost(ctx, p.record)
 	} else {
 		err = o.inGuest(ctx, s, p.record)
+	}
+	if err == nil && o.charts != "" && !o.smoke {
+		err = writeCharts(o.charts, &p.results)
 	}
 	if err == nil {
 		err = p.end()

@@ -4,7 +4,6 @@ package nlbench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,11 +17,11 @@ import (
 )
 
 // The machine. Its kernel is as people run it on hardware without the flaws that
-// the mitigations are for; those cost each system call so much that the rest
-// would be hard to see.
+// the mitigations are for, and without nlvm's checks of memory; those cost each
+// system call so much that the rest would be hard to see.
 const (
 	guestMemory    = "1024"
-	guestArguments = "mitigations=off"
+	guestArguments = "mitigations=off slub_debug=-"
 	// The beacon is silent, and there is room for the largest table.
 	guestModule = "interval_ms=0 objects=200000 object_bytes=268435456"
 	// benchModule is the module of the ways that are not netlink.
@@ -122,16 +121,14 @@ func findNlvm(self string) (string, error) {
 
 // findPrograms finds the contenders in C.
 func (o *options) findPrograms(self string) (string, error) {
-	dir := o.programs
-	if dir == "" {
-		dir = filepath.Join(filepath.Dir(self), "contenders")
+	dirs := []string{o.programs}
+	if o.programs == "" {
+		dirs = []string{filepath.Join(filepath.Dir(self), "contenders"), "build/bin/contenders"}
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "c-*"))
-	if err == nil && len(found) == 0 {
-		err = errors.New("none there")
+	for _, dir := range dirs {
+		if found, _ := filepath.Glob(filepath.Join(dir, "c-*")); len(found) > 0 {
+			return dir, nil
+		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("contenders in C in %s: %w; in the source tree try: make contenders; or name their folder by --programs", dir, err)
-	}
-	return dir, nil
+	return "", fmt.Errorf("no contenders in C in %s; in the source tree try: make contenders; or name their folder by --programs", dirs[0])
 }
