@@ -172,8 +172,9 @@ With --host it is the running kernel and a real clock: echoes between two socket
 their latency. It needs neither the module nor a privilege.
 
 Each line has the case, who did it, the median of the rounds, how far least and
-greatest are apart, what it is to C (sendto and recv) in the same case, and how
-often it allocated memory on Go's heap. The last lines are the targets: what the
+greatest are apart, what it is to C, and how often it allocated memory on Go's
+heap. C is an echo of the same length by sendto and recv on the raw protocol, one
+at a time; for events one that has a datagram of its own; else the same case. The last lines are the targets: what the
 figures have to be; --only, --smoke and --host have none.
 
 Cases are named WAY OF WORK/CARRIER/PAYLOAD/xBATCH/nNUMBER:

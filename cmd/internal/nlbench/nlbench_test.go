@@ -359,13 +359,13 @@ func TestReportBad(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no file": {[]string{filepath.Join(dir, "none")}, "no such file"},
-		"broken":  {[]string{write("broken", runLine+"\n{")}, "line 2: unexpected end of JSON input"},
-		"cut off": {[]string{write("cut", runLine+"\n")}, "cut off"},
-		"no docs": {[]string{"--docs", filepath.Join(dir, "none.md"), some}, "no such file"},
-		"no marks": {[]string{"--docs", write("page.md", "# Words\n"), some}, `page.md: it has no lines "<!-- nlbench report: guest: begin -->" and `},
+		"no file":        {[]string{filepath.Join(dir, "none")}, "no such file"},
+		"broken":         {[]string{write("broken", runLine+"\n{")}, "line 2: unexpected end of JSON input"},
+		"cut off":        {[]string{write("cut", runLine+"\n")}, "cut off"},
+		"no docs":        {[]string{"--docs", filepath.Join(dir, "none.md"), some}, "no such file"},
+		"no marks":       {[]string{"--docs", write("page.md", "# Words\n"), some}, `page.md: it has no lines "<!-- nlbench report: guest: begin -->" and `},
 		"marks reversed": {[]string{"--docs", write("back.md", "<!-- nlbench report: guest: end -->\n<!-- nlbench report: guest: begin -->\n"), some}, "back.md: it has no lines"},
-		"no folder": {[]string{"--charts", "/proc/none", some}, "/proc/none"},
+		"no folder":      {[]string{"--charts", "/proc/none", some}, "/proc/none"},
 	} {
 		got := clitest.Run(t.Context(), nlbench.Command, append([]string{"report"}, c.args...)...)
 		if got.Code != cli.ExitError || !strings.Contains(got.Err, c.want) {
