@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"nlpeer/pkg/wire"
@@ -24,6 +25,10 @@ type Batch struct {
 	buf  []byte // the messages, one behind the other
 	reqs []request
 	bad  []badRequest // those without a message, in order
+	// room is the sum of that of all requests; others says that some are no
+	// echoes.
+	room   int
+	others bool
 
 	// Where it is on its way, see flight.
 
@@ -85,6 +90,7 @@ func (k requestKind) op() string {
 const (
 	wantAnswer = 1 << iota
 	wantAck
+	wantEcho // an answer to an echo, and no acknowledgment
 )
 
 // An Answer is what became of one request.
@@ -112,11 +118,9 @@ func (b *Batch) Len() int { return len(b.reqs) }
 
 // Reset forgets the requests and keeps the memory for others.
 func (b *Batch) Reset() {
-	b.buf, b.reqs = b.buf[:0], b.reqs[:0]
-	if b.bad != nil {
-		clear(b.bad)
-		b.bad = b.bad[:0]
-	}
+	clear(b.bad)
+	b.buf, b.reqs, b.bad = b.buf[:0], b.reqs[:0], b.bad[:0]
+	b.room, b.others = 0, false
 }
 
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
@@ -127,18 +131,22 @@ func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.data
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.
 func (b *Batch) Echo(payload []byte) {
-	c := b.c
-	if len(payload) > c.payloadMax() {
-		b.refuse("echo", sizeError{"payload", len(payload), c.payloadMax()})
+	f, start := &b.c.echoes, len(b.buf)
+	if len(payload) > f.max {
+		b.refuse("echo", sizeError{"payload", len(payload), f.max})
 		return
 	}
-	start := len(b.buf)
-	buf := c.appendEcho(b.buf, 0, payload)
-	room, wants := roomFor(len(buf)-start), uint8(wantAnswer)
-	if c.cfg.Acknowledge {
-		room, wants = room+ackRoom, wantAnswer|wantAck
+	n := f.size(len(payload))
+	if cap(b.buf)-start < n {
+		b.buf = slices.Grow(b.buf, n)
 	}
-	b.add(kindEcho, wants, room, buf)
+	end := start + n
+	b.buf = b.buf[:end]
+	f.put(b.buf[start:end], 0, payload)
+
+	room := f.room + 2*uint32(n)
+	b.room += int(room)
+	b.reqs = append(b.reqs, request{end: end, room: room, kind: kindEcho, wants: f.wants})
 }
 
 // Get adds what [Conn.GetObject] asks. Its Object has the answer.
@@ -190,6 +198,8 @@ func (b *Batch) add(kind requestKind, wants uint8, room int, buf []byte) {
 		return
 	}
 	b.buf = buf
+	b.room += room
+	b.others = true
 	b.reqs = append(b.reqs, request{end: len(buf), room: uint32(room), kind: kind, wants: wants})
 }
 

@@ -29,6 +29,7 @@ func DialUser(ctx context.Context, cfg Config, port uint32, size int) (*Conn, er
 		c.buf = c.buf[:size]
 	}
 	c.family.ID, c.family.Name = UserFamily, "user"
+	c.echoes = c.newEchoForm()
 	if port == 0 {
 		if err := unix.Connect(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: c.port}); err != nil {
 			return nil, os.NewSyscallError("connect", err)

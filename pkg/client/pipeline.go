@@ -153,7 +153,7 @@ func (p *Pipeline) run(ctx context.Context, all bool) error {
 	defer c.lock.release()
 	f := &c.flight
 	err := p.stream(f, &lim, all)
-	p.answers.Store(f.ended)
+	p.answers.Store(uint64(p.made - f.unfinished()))
 	p.failed.Store(f.failed)
 	p.sent.Store(f.sent)
 	p.received.Store(f.received)
@@ -253,7 +253,7 @@ func (p *Pipeline) await(f *flight, lim *limit) error {
 	}
 	_, err := f.receive(lim, true)
 	if errors.Is(err, os.ErrDeadlineExceeded) && lim.ctx.Err() == nil && first != nil {
-		f.giveUp(first, func(op string) error { return opError(op, os.ErrDeadlineExceeded) })
+		f.giveUp(first, func(string) error { return os.ErrDeadlineExceeded })
 		err = nil
 	}
 	p.sweep(f)

@@ -5,6 +5,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -116,6 +117,11 @@ type Subscription struct {
 	buf  []byte
 	rest []byte // what of buf is not yielded yet
 	nsid int32  // of rest
+
+	// The event received last, as it came and as it is yielded. Both are views of
+	// a buffer, and too large to be handed around.
+	live  wire.Event
+	event Event
 
 	// What receive uses and leaves.
 	from    unix.RawSockaddrNetlink
@@ -385,14 +391,14 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 		defer s.arm(ctx)()
 
 		for {
-			e, last, err := s.next(ctx)
+			last, err := s.next(ctx)
 			if err != nil {
 				if !yield(Event{}, opError("events", err)) || last {
 					return
 				}
 				continue
 			}
-			if !yield(e, nil) {
+			if !yield(s.event, nil) {
 				return
 			}
 		}
@@ -412,54 +418,34 @@ func (s *Subscription) arm(ctx context.Context) (disarm func()) {
 	}
 }
 
-// next returns the next event. last says that no other can follow the error.
-func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error) {
-next:
+// next leaves the next event in s.event. last says that no other can follow the
+// error.
+func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return Event{}, true, err
+			return true, err
 		}
 		if s.closed.Load() {
-			return Event{}, true, closedError{}
+			return true, closedError{}
 		}
 		if s.resync.group != nil || len(s.resync.due) > 0 {
-			e, ok, last, err := s.recover(ctx)
-			if err != nil || ok && !s.end.take(e) {
-				return e, last, err
+			ok, last, err := s.recover(ctx)
+			if err != nil || ok && !s.end.take(&s.event) {
+				return last, err
 			}
 			continue
 		}
-		for len(s.rest) > 0 {
-			m, rest, err := wire.NextMessage(s.rest)
-			s.rest = rest
-			if err != nil {
-				return Event{}, false, err
+		for len(s.rest) > 0 && s.resync.group == nil {
+			if ok, err := s.nextLive(); err != nil || ok && !s.end.take(&s.event) {
+				return false, err
 			}
-			attrs, ok := s.attrs(m)
-			if !ok {
-				s.unknown.Add(1)
-				continue
-			}
-			w, err := wire.ParseEvent(attrs)
-			if err != nil {
-				s.unknown.Add(1)
-				return Event{}, false, err
-			}
-			g := s.group(groupKey{s.nsid, w.Group})
-			if w.Seq <= g.recoveredSeq && w.Time <= g.time {
-				continue // recovered already
-			}
-			if s.gap(g, w.Seq) {
-				s.resync.group, s.resync.held, s.resync.holding = g, w, true
-				continue next
-			}
-			if e := s.count(g, w, false); !s.end.take(e) {
-				return e, false, nil
-			}
+		}
+		if s.resync.group != nil {
+			continue
 		}
 		got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
 		if err != nil {
-			return Event{}, last, err
+			return last, err
 		}
 		switch {
 		case got:
@@ -467,24 +453,61 @@ next:
 			s.resync.behind = false
 			s.resync.due = s.known()
 		case s.end.gone:
-			return Event{}, true, ErrEnded
+			return true, ErrEnded
 		}
 	}
 }
 
-// attrs returns the attributes of an event.
-func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
+// nextLive takes the next message off rest. It leaves the event in s.event if
+// ok; if not, that was no event, or one that comes later, or came before.
+func (s *Subscription) nextLive() (ok bool, err error) {
+	n := wire.MessageLen(s.rest)
+	if n == 0 {
+		_, _, err := wire.NextMessage(s.rest)
+		s.rest = nil
+		return false, err
+	}
+	m := s.rest[:n:n]
+	s.rest = s.rest[min(wire.Align(n), len(s.rest)):]
+	attrs, ok := s.attrs(m)
+	if !ok {
+		s.unknown.Add(1)
+		return false, nil
+	}
+	w := &s.live
+	if err := w.Parse(attrs); err != nil {
+		s.unknown.Add(1)
+		return false, err
+	}
+	g := s.last
+	if g == nil || g.key != (groupKey{s.nsid, w.Group}) {
+		g = s.group(groupKey{s.nsid, w.Group})
+	}
+	if w.Seq <= g.recoveredSeq && w.Time <= g.time {
+		return false, nil // recovered already
+	}
+	if s.gap(g, w.Seq) {
+		s.resync.group, s.resync.held, s.resync.holding = g, *w, true
+		return false, nil
+	}
+	s.count(g, w, false)
+	return true, nil
+}
+
+// attrs returns the attributes of an event, of which m is the message.
+func (s *Subscription) attrs(m []byte) (attrs []byte, ok bool) {
+	typ, body := binary.NativeEndian.Uint16(m[4:]), m[wire.HeaderLen:]
 	switch s.cfg.Carrier {
 	case Raw:
-		return m.Body, m.Type == wire.MsgEvent
+		return body, typ == wire.MsgEvent
 	case Connector:
-		h, attrs, err := wire.ParseConnector(m.Body)
+		h, attrs, err := wire.ParseConnector(body)
 		return attrs, err == nil && h.Idx == wire.CnIdx && h.Val == wire.CnVal
 	}
-	if m.Type != s.family.ID {
+	if typ != s.family.ID {
 		return nil, false
 	}
-	h, attrs, err := wire.ParseGenl(m.Body)
+	h, attrs, err := wire.ParseGenl(body)
 	return attrs, err == nil && h.Command == wire.CmdEvent
 }
 
@@ -581,23 +604,18 @@ func (s *Subscription) parseNSID() int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(&s.oob), unix.CmsgLen(0)))
 }
 
-// newEvent makes an Event of what was received.
-func newEvent(w wire.Event, nsid int32) Event {
-	return Event{
-		Group:  w.Group,
-		Seq:    w.Seq,
-		Time:   time.Duration(w.Time),
-		Kind:   w.Kind,
-		Data:   w.Data,
-		Object: ObjectView{w.Object},
-		NSID:   nsid,
-	}
+// set makes an Event of what was received.
+func (e *Event) set(w *wire.Event, nsid int32) {
+	e.Group, e.Seq, e.Time, e.Kind = w.Group, w.Seq, time.Duration(w.Time), w.Kind
+	e.Data, e.Object.Object = w.Data, w.Object
+	e.Lost, e.Recovered, e.NSID = 0, false, nsid
 }
 
-// count makes an Event of what came live or was recovered, and sees what is
+// count makes s.event of what came live or was recovered, and sees what is
 // missing before it.
-func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
-	e := newEvent(w, g.key.nsid)
+func (s *Subscription) count(g *group, w *wire.Event, recovered bool) {
+	e := &s.event
+	e.set(w, g.key.nsid)
 	e.Recovered = recovered
 	switch {
 	case !g.known || e.Seq > g.seq:
@@ -627,7 +645,6 @@ func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
 		g.lost.Add(e.Lost)
 		s.lost.Add(e.Lost)
 	}
-	return e
 }
 
 // An end is what a Subscription knows of the peer's end in its namespace.
@@ -644,7 +661,7 @@ type end struct {
 func (e *Event) ends() bool { return e.Kind == wire.KindEnd && e.NSID == OwnNSID }
 
 // take says that an event was the last of its group.
-func (end *end) take(e Event) bool {
+func (end *end) take(e *Event) bool {
 	if !e.ends() {
 		return false
 	}
@@ -655,9 +672,6 @@ func (end *end) take(e Event) bool {
 
 // group returns the group with a key.
 func (s *Subscription) group(key groupKey) *group {
-	if g := s.last; g != nil && g.key == key {
-		return g
-	}
 	s.groupsMu.Lock()
 	defer s.groupsMu.Unlock()
 	g := s.groups[key]
