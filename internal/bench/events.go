@@ -4,8 +4,11 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
@@ -217,21 +220,16 @@ func openKernel(ctx context.Context, b *Bench, c Case) (sampler, func(), error) 
 		for _, s := range all {
 			s.close()
 		}
-		all = nil
 	}
-	listen := func() error {
-		for len(all) < c.N {
-			s, err := openSocket(wire.NetlinkTest, groupMask(c), 0)
-			if err != nil {
-				return fmt.Errorf("listener %d: %w", len(all)+1, err)
-			}
-			all = append(all, s)
+	buf := make([]byte, 64<<10)
+	for len(all) < c.N {
+		s, err := openSocket(wire.NetlinkTest, groupMask(c), 0)
+		if err != nil {
+			end()
+			return nil, nil, fmt.Errorf("listener %d: %w", len(all)+1, err)
 		}
-		return nil
-	}
-	if err := listen(); err != nil {
-		end()
-		return nil, nil, err
+		s.buf = buf
+		all = append(all, s)
 	}
 	// As many events as fit a receive buffer that nobody enlarged; fewer where
 	// the listeners are so many that it would take long to drain them.
@@ -241,11 +239,6 @@ func openKernel(ctx context.Context, b *Bench, c Case) (sampler, func(), error) 
 	}
 	const each = 16
 	return func(_ int, m *meter) error {
-		// New sockets are emptier and cheaper than drained ones.
-		end()
-		if err := listen(); err != nil {
-			return err
-		}
 		if err := b.aim(ctx, c); err != nil {
 			return err
 		}
@@ -257,23 +250,32 @@ func openKernel(ctx context.Context, b *Bench, c Case) (sampler, func(), error) 
 		}
 		m.stop(bursts * each)
 		m.program = true // what is allocated is for asking, not for sending
-		return all[len(all)-1].holds(bursts*each, c)
+		// Read, not closed: a socket's queue is freed some time after it, which
+		// the next sample would pay for.
+		for i, s := range all {
+			if err := s.drain(bursts*each, c); err != nil {
+				return fmt.Errorf("listener %d: %w", i+1, err)
+			}
+		}
+		return nil
 	}, end, nil
 }
 
-// holds checks that so many events wait, as many in a datagram as the case says.
-func (s *socket) holds(events int, c Case) error {
-	s.buf = make([]byte, 64<<10)
-	defer func() { s.buf = nil }()
+// drain takes so many events, as many in a datagram as the case says, and finds
+// that there are no more.
+func (s *socket) drain(events int, c Case) error {
 	got := 0
-	for got < events {
+	for {
 		d, err := s.receive()
+		if errors.Is(err, unix.EAGAIN) && got == events {
+			return nil
+		}
 		if err != nil {
-			return fmt.Errorf("a listener got %d events of %d: %w", got, events, err)
+			return fmt.Errorf("%d events of %d: %w", got, events, err)
 		}
 		inThis := 0
-		for _, err := range wire.Messages(d) {
-			if err != nil {
+		for len(d) > 0 {
+			if _, d, err = wire.NextMessage(d); err != nil {
 				return err
 			}
 			inThis++
@@ -283,5 +285,4 @@ func (s *socket) holds(events int, c Case) error {
 		}
 		got += inThis
 	}
-	return nil
 }

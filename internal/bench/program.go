@@ -149,6 +149,7 @@ func (p *program) open(_ context.Context, b *Bench, c Case) (sampler, func(), er
 		if c.Name == Dump {
 			n = max(1, n/c.N) // they count dumps
 		}
+		n = (n + batch - 1) / batch * batch
 		return p.run(fmt.Sprintf("%s %d %d %d", name, size, batch, n), m)
 	}, nil, nil
 }

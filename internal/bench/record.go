@@ -171,6 +171,9 @@ func (r *Results) Add(rec Record) error {
 	return fmt.Errorf("unknown type %q", rec.Type)
 }
 
+// ErrCutOff says that records end before their end.
+var ErrCutOff = errors.New("cut off: the last line must be of type \"end\"")
+
 // Read reads records until the end and passes each one on.
 func Read(in io.Reader, each func(Record) error) error {
 	lines := bufio.NewScanner(in)
@@ -197,7 +200,7 @@ func Read(in io.Reader, each func(Record) error) error {
 		return err
 	}
 	if !ended {
-		return errors.New("cut off: the last line must be of type \"end\"")
+		return ErrCutOff
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (o *options) run(ctx context.Context, s *cli.Streams) error {
 	if err == nil {
 		err = p.end()
 	}
-	return errors.Join(err, keep.close(err == nil || errors.Is(err, cli.ErrFailed)))
+	return errors.Join(err, keep.close())
 }
 
 const long = `nlbench has all contenders do the same work on the same kernel, and prints what

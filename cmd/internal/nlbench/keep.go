@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+
+	"nlpeer/internal/bench"
 )
 
 // A keeper writes records to a file, which appears when all are in it.
 type keeper struct {
-	name string
-	file *os.File // nil if nothing is kept
-	err  error
+	name  string
+	file  *os.File // nil if nothing is kept
+	whole bool     // the last record is in it
+	err   error
 }
 
 func newKeeper(name string) (*keeper, error) {
@@ -29,12 +32,13 @@ func newKeeper(name string) (*keeper, error) {
 	return &keeper{name: name, file: f}, nil
 }
 
-// put writes a value as a line.
-func (k *keeper) put(v any) {
+// put writes a record as a line.
+func (k *keeper) put(rec bench.Record) {
+	k.whole = rec.Type == bench.TypeEnd
 	if k.file == nil || k.err != nil {
 		return
 	}
-	line, err := json.Marshal(v)
+	line, err := json.Marshal(rec)
 	if err != nil {
 		panic(err) // a type of ours that cannot be encoded
 	}
@@ -42,14 +46,14 @@ func (k *keeper) put(v any) {
 }
 
 // close puts the file in its place, if it is whole.
-func (k *keeper) close(whole bool) error {
+func (k *keeper) close() error {
 	if k.file == nil {
 		return nil
 	}
 	if err := k.file.Close(); k.err == nil {
 		k.err = err
 	}
-	if k.err != nil || !whole {
+	if k.err != nil || !k.whole {
 		os.Remove(k.file.Name())
 		return k.err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -214,8 +215,13 @@ func TestGuestFails(t *testing.T) {
 			if got.Code != c.code || !strings.Contains(got.Err, c.want) {
 				t.Errorf("%+v, want code %d and %q", got, c.code, c.want)
 			}
-			if b, err := os.ReadFile(kept); string(b) != "old" || err != nil {
+			// A file is replaced by a whole one only.
+			whole := slices.Contains(c.lines, endLine)
+			if b, err := os.ReadFile(kept); (string(b) == "old") == whole || err != nil {
 				t.Errorf("the earlier file has become %q, %v", b, err)
+			}
+			if _, err := bench.ReadFile(kept); (err == nil) != whole {
+				t.Errorf("the file: %v", err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ package nlbench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,14 +63,14 @@ func (o *options) inGuest(ctx context.Context, s *cli.Streams, emit func(bench.R
 		records++
 		return emit(rec)
 	})
-	if read != nil {
-		cancel()
+	if read != nil && !errors.Is(read, bench.ErrCutOff) {
+		cancel() // else it has closed its output, and ends by itself
 	}
 	err = cmd.Wait()
 	switch {
 	case err != nil && records == 0:
 		return fmt.Errorf("nothing was measured: nlvm: %w", err)
-	case err != nil && (read == nil || ctx.Err() == nil):
+	case err != nil && ctx.Err() == nil:
 		fmt.Fprintf(s.Err, "nlbench: not all was measured: nlvm: %v\n", err)
 		return cli.ErrFailed
 	case read != nil:
