@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -32,14 +33,18 @@ type Batch struct {
 
 	// Where it is on its way, see flight.
 
-	first int    // what the index of request 0 is to be
-	base  uint32 // its sequence number
-	sent  int    // requests from here on are still here
-	open  int    // those sent that are not done with
-	due   int    // the first of bad that is not told of
+	first int // what the index of request 0 is to be
+	// base is the sequence number of request 0 as the messages have it. While
+	// they are encoded it is what it will most likely be, see rebase.
+	base uint32
+	sent int // requests from here on are still here
+	open int // those sent that are not done with
+	due  int // the first of bad that is not told of
 	// answered up to here, as far as it is known; only kept if there are bad ones.
 	front    int
 	deadline time.Time // of its answers, zero before the first wait
+	// following is the sequence number after that of the last request.
+	following uint32
 
 	held     []byte // an answer whose acknowledgment is still to come
 	heldType uint16
@@ -121,6 +126,7 @@ func (b *Batch) Reset() {
 	clear(b.bad)
 	b.buf, b.reqs, b.bad = b.buf[:0], b.reqs[:0], b.bad[:0]
 	b.room, b.others = 0, false
+	b.base = b.following
 }
 
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
@@ -142,11 +148,11 @@ func (b *Batch) Echo(payload []byte) {
 	}
 	end := start + n
 	b.buf = b.buf[:end]
-	f.put(b.buf[start:end], 0, payload)
+	f.put(b.buf[start:end], b.base+uint32(len(b.reqs)), payload)
 
 	room := f.room + 2*uint32(n)
 	b.room += int(room)
-	b.reqs = append(b.reqs, request{end: end, room: room, kind: kindEcho, wants: f.wants})
+	b.reqs = append(b.reqs, request{end: end, room: room, kind: kindEcho, wants: f.wants, want: f.wants})
 }
 
 // Get adds what [Conn.GetObject] asks. Its Object has the answer.
@@ -160,7 +166,7 @@ func (b *Batch) Get(key string) {
 	if b.c.cfg.Acknowledge {
 		room, wants = room+ackRoom, wantAnswer|wantAck
 	}
-	b.add(kindGet, wants, room, b.c.appendObjectGet(b.buf, 0, key))
+	b.add(kindGet, wants, room, b.c.appendObjectGet(b.buf, b.base+uint32(len(b.reqs)), key))
 }
 
 // NewObject adds what [Conn.NewObject] asks.
@@ -169,7 +175,7 @@ func (b *Batch) NewObject(key string, flags wire.Modifier, values ...[]byte) {
 		b.refuse(objectNew.name, err)
 		return
 	}
-	b.add(kindNew, wantAck, ackRoom, b.c.appendObjectNew(b.buf, 0, key, flags, values))
+	b.add(kindNew, wantAck, ackRoom, b.c.appendObjectNew(b.buf, b.base+uint32(len(b.reqs)), key, flags, values))
 }
 
 // DeleteObject adds what [Conn.DeleteObject] asks.
@@ -178,7 +184,7 @@ func (b *Batch) DeleteObject(key string) {
 		b.refuse(objectDel.name, err)
 		return
 	}
-	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectDel(b.buf, 0, key))
+	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectDel(b.buf, b.base+uint32(len(b.reqs)), key))
 }
 
 // DeleteObjects adds what [Conn.DeleteObjects] asks.
@@ -187,7 +193,7 @@ func (b *Batch) DeleteObjects(prefix string) {
 		b.refuse(objectDel.name, err)
 		return
 	}
-	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, 0, prefix))
+	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, b.base+uint32(len(b.reqs)), prefix))
 }
 
 // add adds the request that buf ends with.
@@ -200,7 +206,7 @@ func (b *Batch) add(kind requestKind, wants uint8, room int, buf []byte) {
 	b.buf = buf
 	b.room += room
 	b.others = true
-	b.reqs = append(b.reqs, request{end: len(buf), room: uint32(room), kind: kind, wants: wants})
+	b.reqs = append(b.reqs, request{end: len(buf), room: uint32(room), kind: kind, wants: wants, want: wants})
 }
 
 // refuse adds a request that is not sent.
@@ -228,8 +234,8 @@ func (b *Batch) refuse(op string, err error) {
 // [wire.ObjectMax].
 //
 // The Conn is in use until Do returns: other calls wait, so that one in answer,
-// Close included, waits for ever. b may be sent again. Nothing is allocated,
-// except for errors.
+// Close included, waits for ever. b may be sent again. Nothing is allocated
+// but errors, if answer is not a new closure for each call.
 func (c *Conn) Do(ctx context.Context, b *Batch, answer func(Answer)) error {
 	const op = "batch"
 	if b.c != c {
@@ -243,14 +249,35 @@ func (c *Conn) Do(ctx context.Context, b *Batch, answer func(Answer)) error {
 	return opError(op, c.flight.carry(&lim, b, answer))
 }
 
-// start puts the batch before its first request, which will have the sequence
-// number base.
+// start puts the batch before its first request, which has the sequence number
+// base.
 func (b *Batch) start(base uint32) {
-	b.base = base
+	if b.base != base {
+		b.rebase(base)
+	}
+	b.following = base + uint32(max(len(b.reqs), 1))
 	b.sent, b.open, b.due, b.front = 0, 0, 0, 0
 	b.deadline = time.Time{}
 	b.heldBy = -1
 	b.datagramsOut, b.datagramsIn = 0, 0
+}
+
+// rebase makes base the sequence number of the first request, of a batch that is
+// sent again or that was encoded while other calls were made.
+func (b *Batch) rebase(base uint32) {
+	b.base = base
+	start := 0
+	for i := range b.reqs {
+		if r := &b.reqs[i]; r.wants != 0 {
+			r.want = r.wants
+			binary.NativeEndian.PutUint32(b.buf[start+8:], base)
+			if b.c.cfg.Carrier == Connector {
+				binary.NativeEndian.PutUint32(b.buf[start+wire.HeaderLen+8:], base)
+			}
+			start = r.end
+		}
+		base++
+	}
 }
 
 // done says that all requests have come to their end.

@@ -218,3 +218,12 @@ func (l *Lock) Enter() (leave func()) {
 
 // FD is the socket's file descriptor.
 func (s *socket) FD() int { return s.fd }
+
+// SetMost sets the greatest length of a datagram to send.
+func (c *Conn) SetMost(n int) {
+	c.flight.most = n
+	c.echoes = c.newEchoForm()
+}
+
+// Waiting is that of the Pipeline's socket.
+func (p *Pipeline) Waiting() int { return p.c.Waiting() }

@@ -109,7 +109,7 @@ func (f *flight) launch(b *Batch) error {
 		}
 	}
 	b.start(c.seq)
-	c.seq += uint32(max(len(b.reqs), 1) - 1)
+	c.seq = b.following - 1
 	f.out = append(f.out, b)
 	return nil
 }
@@ -170,54 +170,43 @@ type packed struct {
 	short bool
 }
 
-// pack completes the messages of the next datagram.
+// pack finds the next datagram.
 func (f *flight) pack(b *Batch) packed {
-	cn := f.c.cfg.Carrier == Connector
-	p := packed{next: len(b.reqs), room: b.room}
-	if b.sent > 0 || b.room > f.free || len(b.buf) > f.most || cn {
-		p.next, p.room = f.cut(b)
+	p := packed{next: len(b.reqs), n: len(b.reqs) - len(b.bad), room: b.room}
+	if b.sent > 0 || b.room > f.free || len(b.buf) > f.most || f.c.cfg.Carrier == Connector {
+		p = f.cut(b)
 	}
-
-	from, buf := b.begins(b.sent), b.buf
-	end, seq := from, b.base+uint32(b.sent)
-	reqs := b.reqs[b.sent:p.next]
-	for i := range reqs {
-		if r := &reqs[i]; r.wants != 0 {
-			r.want = r.wants
-			binary.NativeEndian.PutUint32(buf[end+8:], seq)
-			if cn {
-				binary.NativeEndian.PutUint32(buf[end+wire.HeaderLen+8:], seq)
-			}
-			end = r.end
-			p.n++
-		}
-		seq++
+	if p.next > b.sent {
+		p.data = b.buf[b.begins(b.sent):b.reqs[p.next-1].end]
 	}
-	p.data = buf[from:end]
 	p.short = !b.others && len(p.data) <= rawLimit
 	return p
 }
 
-// cut finds how many of the next requests of a batch go into one datagram, and
-// the room that their answers may take.
-func (f *flight) cut(b *Batch) (next, room int) {
-	reqs, next := b.reqs, b.sent
-	most := b.begins(next) + f.most
+// cut takes as many of the next requests as fit.
+func (f *flight) cut(b *Batch) packed {
+	p, reqs := packed{next: b.sent}, b.reqs
+	most := b.begins(p.next) + f.most
 	free := f.free
 	if !f.onWay() {
 		free = math.MaxInt // for one, whatever it takes
 	}
-	for next < len(reqs) && reqs[next].end <= most && room+int(reqs[next].room) <= free {
-		room += int(reqs[next].room)
-		if reqs[next].wants != 0 {
-			if f.c.cfg.Carrier == Connector {
-				return next + 1, room // which looks at the first message alone
-			}
-			free = f.free
+	for p.next < len(reqs) {
+		r := &reqs[p.next]
+		if r.end > most || p.room+int(r.room) > free {
+			break
 		}
-		next++
+		p.room += int(r.room)
+		p.next++
+		if r.wants != 0 {
+			p.n++
+			free = f.free
+			if f.c.cfg.Carrier == Connector {
+				break // which looks at the first message alone
+			}
+		}
 	}
-	return next, room
+	return p
 }
 
 // receive takes one datagram and the answers in it. If there is none, it waits

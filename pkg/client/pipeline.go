@@ -201,6 +201,7 @@ func (p *Pipeline) launch(f *flight) error {
 	} else {
 		p.next = p.c.NewBatch()
 	}
+	p.next.base = b.following
 	return nil
 }
 

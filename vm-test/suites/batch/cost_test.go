@@ -8,9 +8,151 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
 	"nlpeer/vm-test/suites/vmtest"
 )
+
+// A batch of 64 echoes is two system calls and no heap allocation.
+func TestSystemCalls(t *testing.T) {
+	vmtest.Module(t)
+	const rounds = 200
+	ctx := context.Background()
+	conn := dial(t, client.Config{})
+	b := conn.NewBatch()
+	payload := make([]byte, 64)
+	answers := 0
+	round := func() {
+		b.Reset()
+		for range 64 {
+			b.Echo(payload)
+		}
+		if err := conn.Do(ctx, b, func(a client.Answer) {
+			if a.Err != nil {
+				t.Fatal(a.Err)
+			}
+			answers++
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round()
+	calls := vmtest.CountSystemCalls(t, func() {
+		for range rounds {
+			round()
+		}
+	})
+	if answers != 64*(rounds+1) {
+		t.Errorf("%d answers", answers)
+	}
+	for _, call := range []int{unix.SYS_SENDTO, unix.SYS_RECVFROM} {
+		if calls[call] != rounds {
+			t.Errorf("system call %d: %d times in %d batches", call, calls[call], rounds)
+		}
+		delete(calls, call)
+	}
+	// The runtime looks after its own affairs now and then.
+	for call, n := range calls {
+		if n > rounds/2 {
+			t.Errorf("system call %d: %d times in %d batches", call, n, rounds)
+		}
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	vmtest.Module(t)
+	acknowledged(t, func(t *testing.T, cfg client.Config) {
+		ctx := context.Background()
+		conn := dial(t, cfg)
+		b := conn.NewBatch()
+		if cfg.Carrier != client.Connector {
+			if err := conn.NewObject(ctx, "key", wire.ModifierCreate|wire.ModifierReplace, []byte("value")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		payload := make([]byte, 300)
+		take := func(a client.Answer) {
+			if a.Err != nil || len(a.Payload) != 300 && a.Object == nil {
+				t.Fatal(a.Index, a.Err)
+			}
+		}
+		if n := testing.AllocsPerRun(50, func() {
+			b.Reset()
+			for range 100 {
+				b.Echo(payload)
+			}
+			if cfg.Carrier != client.Connector {
+				b.Get("key")
+			}
+			if err := conn.Do(ctx, b, take); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("a batch makes %v allocations, want 0", n)
+		}
+
+		p, err := client.DialPipeline(ctx, cfg, client.PipelineConfig{Answer: take})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		if n := testing.AllocsPerRun(50, func() {
+			for range 150 {
+				if err := p.Echo(ctx, payload); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Drain(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("a pipeline makes %v allocations, want 0", n)
+		}
+	})
+}
+
+// Events that come packed, many to a datagram, are all there, in order.
+func TestPackedEvents(t *testing.T) {
+	vmtest.Module(t)
+	ctx := background(t)
+	conn := dial(t, client.Config{})
+	size := 8
+	if err := conn.SetBeacon(ctx, client.BeaconChange{Groups: new(uint32(6)), Generic: new(false), Size: &size, Packed: new(uint32(4))}); err != nil {
+		t.Fatal(err)
+	}
+	datagrams := 0
+	for group, packed := range map[uint32]bool{2: false, 3: true} {
+		datagrams = 0
+		sub, err := client.Subscribe(ctx, client.Config{Groups: 1 << (group - 1), ReceiveBuffer: 1 << 20, Tap: func(client.Crossing) { datagrams++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		const burst = 200
+		seq := uint64(0)
+		one := func() {
+			if err := conn.SetBeacon(ctx, client.BeaconChange{Burst: burst}); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for e, err := range sub.Events(ctx) {
+				if err != nil || e.Group != group || seq != 0 && e.Seq != seq+1 || e.Lost != 0 || len(e.Data) != size || e.Data[0] != byte(e.Seq) {
+					t.Fatalf("event %+v after %d: %v", e, seq, err)
+				}
+				seq = e.Seq
+				if n++; n == burst {
+					break
+				}
+			}
+		}
+		one()
+		if was := datagrams; packed != (was < burst/10) {
+			t.Errorf("group %d: %d events in %d datagrams", group, burst, was)
+		}
+	}
+}
 
 // The benchmarks show what an operation costs, an operation being an echo or an
 // event also where several cross together. Where the clock counts instructions
