@@ -3,6 +3,7 @@
 package nlbench
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 
@@ -75,14 +76,14 @@ func (p *printer) line(rec bench.Record) {
 	if rec.Allocs != nil {
 		allocs = strconv.FormatFloat(*rec.Allocs, 'f', -1, 64)
 	}
-	fmt.Fprintf(p.out, "%-27v %-19s %10s %7.1f%% %7s %7s", *rec.Case, rec.Contender, bench.Cost(rec.Cost), rec.Spread, toC, allocs)
+	line := fmt.Appendf(nil, "%-27v %-19s %10s %7.1f%% %7s %7s", *rec.Case, rec.Contender, bench.Cost(rec.Cost), rec.Spread, toC, allocs)
 	if rec.Burst > 0 {
-		fmt.Fprintf(p.out, "   no loss up to %d at once; %s", rec.Burst, bench.PerSecond(p.results.Setting, rec.Cost))
+		line = fmt.Appendf(line, "   no loss up to %d at once; %s", rec.Burst, bench.PerSecond(p.results.Setting, rec.Cost))
 	}
 	for _, c := range rec.Percentiles {
-		fmt.Fprintf(p.out, "  p%s=%d", strconv.FormatFloat(c.Percent, 'f', -1, 64), c.Nanos)
+		line = fmt.Appendf(line, "  p%s=%d", strconv.FormatFloat(c.Percent, 'f', -1, 64), c.Nanos)
 	}
-	fmt.Fprintln(p.out)
+	fmt.Fprintf(p.out, "%s\n", bytes.TrimRight(line, " "))
 }
 
 // end prints the verdicts. The error says that something could not be measured.
