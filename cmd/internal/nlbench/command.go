@@ -124,8 +124,11 @@ func (o *options) bench() *bench.Bench {
 
 // scope is how much to measure.
 func (o *options) scope() bench.Scope {
-	if o.quick {
+	switch {
+	case o.quick:
 		return bench.Quick
+	case o.smoke:
+		return bench.Smoke
 	}
 	return bench.Full
 }
