@@ -130,9 +130,9 @@ func (b *Batch) Reset() {
 }
 
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
-// the answers came. A peer that packs answers as many requests of one datagram in
-// one as fit in; one that does not, as each peer before version 1.1 of the module,
-// and generic netlink and rtnetlink always, needs one for each answer.
+// the answers came. A peer that packs answers several requests of one datagram by
+// one. One that does not needs one for each answer: an older module or one loaded
+// with batch=0, generic netlink and rtnetlink always.
 func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.datagramsIn }
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.
@@ -219,7 +219,8 @@ func (b *Batch) refuse(op string, err error) {
 // with what became of each. The Answers come as the peer gives them, which from
 // the kernel is the order of the requests. Many requests are on their way at a
 // time, but never more than the receive buffer has room for the answers to, so
-// that none is lost; what does not fit at once is sent as answers come in.
+// that none is lost; what does not fit at once is sent as answers come in. One
+// request is sent also if there can never be room for what comes back.
 //
 // A request that fails has its error in its Answer, and does not keep the others
 // from going on. The error of Do says that the whole could not be carried to its

@@ -27,8 +27,9 @@ type PipelineConfig struct {
 	Batch int
 
 	// Sending, if it is not nil, is called right before a datagram is sent, with
-	// the index of its first request and their number. Who measures how long
-	// answers take looks at a clock there.
+	// the index of its first request and their number. Requests that can not be
+	// sent may be among them or left out. Who measures how long answers take looks
+	// at a clock there.
 	Sending func(first, n int)
 }
 

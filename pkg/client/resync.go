@@ -74,10 +74,17 @@ func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.S
 			case !ok:
 				return
 			}
-			var e Event
-			e.set(&w, OwnNSID)
-			e.Recovered = true
-			e.Lost = w.Seq - seq - 1
+			e := Event{
+				Group:     w.Group,
+				Seq:       w.Seq,
+				Time:      time.Duration(w.Time),
+				Kind:      w.Kind,
+				Data:      w.Data,
+				Object:    ObjectView{w.Object},
+				Lost:      w.Seq - seq - 1,
+				Recovered: true,
+				NSID:      OwnNSID,
+			}
 			seq = w.Seq
 			if !yield(e, nil) {
 				g.dropDump()
@@ -188,7 +195,7 @@ func (s *Subscription) gap(g *group, seq uint64) bool {
 	return g.known && seq > g.seq && seq-g.seq > 1 && !s.cfg.NoResync && g.key.nsid == OwnNSID
 }
 
-// recover does the next step of a resync. It leaves an event in s.event if ok.
+// recover does the next step of a resync. It leaves an event for s.event if ok.
 // last is as with next.
 func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	r := &s.resync
@@ -225,7 +232,8 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 		}
 	}
 	if more {
-		s.count(g, &w, true)
+		s.last.Event = w
+		s.count(g, true)
 		return true, false, nil
 	}
 
@@ -233,7 +241,8 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	if r.holding {
 		held := r.held
 		r.holding, r.held = false, wire.Event{}
-		s.count(g, &held, false)
+		s.last.Event = held
+		s.count(g, false)
 		return true, false, nil
 	}
 	return false, false, nil

@@ -118,10 +118,7 @@ type Subscription struct {
 	rest []byte // what of buf is not yielded yet
 	nsid int32  // of rest
 
-	// The event received last, as it came and as it is yielded. Both are views of
-	// a buffer, and too large to be handed around.
-	live  wire.Event
-	event Event
+	last lastEvent
 
 	// What receive uses and leaves.
 	from    unix.RawSockaddrNetlink
@@ -138,10 +135,9 @@ type Subscription struct {
 
 	received, recovered, lost, overruns, failed, foreign, unknown atomic.Uint64
 
-	// groupsMu guards groups, not what they hold. last is the one found last.
+	// groupsMu guards groups, not what they hold.
 	groupsMu sync.Mutex
 	groups   map[groupKey]*group
-	last     *group
 }
 
 type groupKey struct {
@@ -398,7 +394,7 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 				}
 				continue
 			}
-			if !yield(s.event, nil) {
+			if !yield(s.event(), nil) {
 				return
 			}
 		}
@@ -418,7 +414,7 @@ func (s *Subscription) arm(ctx context.Context) (disarm func()) {
 	}
 }
 
-// next leaves the next event in s.event. last says that no other can follow the
+// next leaves the next event for s.event. last says that no other can follow the
 // error.
 func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 	for {
@@ -430,35 +426,34 @@ func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 		}
 		if s.resync.group != nil || len(s.resync.due) > 0 {
 			ok, last, err := s.recover(ctx)
-			if err != nil || ok && !s.end.take(&s.event) {
+			if err != nil || ok && !s.ended() {
 				return last, err
 			}
 			continue
 		}
-		for len(s.rest) > 0 && s.resync.group == nil {
-			if ok, err := s.nextLive(); err != nil || ok && !s.end.take(&s.event) {
-				return false, err
+		if len(s.rest) == 0 {
+			got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
+			if err != nil {
+				return last, err
+			}
+			switch {
+			case got:
+			case s.resync.behind:
+				s.resync.behind = false
+				s.resync.due = s.known()
+			case s.end.gone:
+				return true, ErrEnded
 			}
 		}
-		if s.resync.group != nil {
-			continue
-		}
-		got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
-		if err != nil {
-			return last, err
-		}
-		switch {
-		case got:
-		case s.resync.behind:
-			s.resync.behind = false
-			s.resync.due = s.known()
-		case s.end.gone:
-			return true, ErrEnded
+		for len(s.rest) > 0 && s.resync.group == nil {
+			if ok, err := s.nextLive(); err != nil || ok && !s.ended() {
+				return false, err
+			}
 		}
 	}
 }
 
-// nextLive takes the next message off rest. It leaves the event in s.event if
+// nextLive takes the next message off rest. It leaves the event for s.event if
 // ok; if not, that was no event, or one that comes later, or came before.
 func (s *Subscription) nextLive() (ok bool, err error) {
 	n := wire.MessageLen(s.rest)
@@ -474,13 +469,13 @@ func (s *Subscription) nextLive() (ok bool, err error) {
 		s.unknown.Add(1)
 		return false, nil
 	}
-	w := &s.live
+	w := &s.last.Event
 	if err := w.Parse(attrs); err != nil {
 		s.unknown.Add(1)
 		return false, err
 	}
-	g := s.last
-	if g == nil || g.key != (groupKey{s.nsid, w.Group}) {
+	g := s.last.group
+	if g == nil || g.key.num != w.Group || g.key.nsid != s.nsid {
 		g = s.group(groupKey{s.nsid, w.Group})
 	}
 	if w.Seq <= g.recoveredSeq && w.Time <= g.time {
@@ -490,7 +485,7 @@ func (s *Subscription) nextLive() (ok bool, err error) {
 		s.resync.group, s.resync.held, s.resync.holding = g, *w, true
 		return false, nil
 	}
-	s.count(g, w, false)
+	s.count(g, false)
 	return true, nil
 }
 
@@ -604,28 +599,45 @@ func (s *Subscription) parseNSID() int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(&s.oob), unix.CmsgLen(0)))
 }
 
-// set makes an Event of what was received.
-func (e *Event) set(w *wire.Event, nsid int32) {
-	e.Group, e.Seq, e.Time, e.Kind = w.Group, w.Seq, time.Duration(w.Time), w.Kind
-	e.Data, e.Object.Object = w.Data, w.Object
-	e.Lost, e.Recovered, e.NSID = 0, false, nsid
+// A lastEvent is the event that was received last, a view of a buffer. It is
+// filled in place, as it is too large to be handed around.
+type lastEvent struct {
+	wire.Event
+	group     *group
+	lost      uint64
+	recovered bool
 }
 
-// count makes s.event of what came live or was recovered, and sees what is
-// missing before it.
-func (s *Subscription) count(g *group, w *wire.Event, recovered bool) {
-	e := &s.event
-	e.set(w, g.key.nsid)
-	e.Recovered = recovered
+// event is the event received last.
+func (s *Subscription) event() Event {
+	e := &s.last
+	return Event{
+		Group:     e.Group,
+		Seq:       e.Seq,
+		Time:      time.Duration(e.Time),
+		Kind:      e.Kind,
+		Data:      e.Data,
+		Object:    ObjectView{e.Object},
+		Lost:      e.lost,
+		Recovered: e.recovered,
+		NSID:      e.group.key.nsid,
+	}
+}
+
+// count makes what is in s.last an event of a group that came live or was
+// recovered, and sees what is missing before it.
+func (s *Subscription) count(g *group, recovered bool) {
+	e := &s.last
+	e.group, e.lost, e.recovered = g, 0, recovered
 	switch {
 	case !g.known || e.Seq > g.seq:
 		if g.known {
-			e.Lost = e.Seq - g.seq - 1
+			e.lost = e.Seq - g.seq - 1
 		}
-		g.time = max(g.time, w.Time)
+		g.time = max(g.time, e.Time)
 	default:
 		// A number that is not greater is that of a peer that was loaded anew.
-		g.time, g.recoveredSeq = w.Time, 0
+		g.time, g.recoveredSeq = e.Time, 0
 	}
 	g.known, g.seq = true, e.Seq
 	if recovered {
@@ -641,9 +653,9 @@ func (s *Subscription) count(g *group, w *wire.Event, recovered bool) {
 		g.received.Add(1)
 		s.received.Add(1)
 	}
-	if e.Lost != 0 {
-		g.lost.Add(e.Lost)
-		s.lost.Add(e.Lost)
+	if e.lost != 0 {
+		g.lost.Add(e.lost)
+		s.lost.Add(e.lost)
 	}
 }
 
@@ -658,14 +670,15 @@ type end struct {
 
 // ends says that the event is the last of its group in the Subscription's own
 // namespace.
-func (e *Event) ends() bool { return e.Kind == wire.KindEnd && e.NSID == OwnNSID }
+func (e *lastEvent) ends() bool { return e.Kind == wire.KindEnd && e.group.key.nsid == OwnNSID }
 
-// take says that an event was the last of its group.
-func (end *end) take(e *Event) bool {
-	if !e.ends() {
+// ended says that the event received last was the last of its group.
+func (s *Subscription) ended() bool {
+	if !s.last.ends() {
 		return false
 	}
-	end.open = slices.DeleteFunc(end.open, func(group uint32) bool { return group == e.Group })
+	end := &s.end
+	end.open = slices.DeleteFunc(end.open, func(group uint32) bool { return group == s.last.Group })
 	end.gone = end.gone || len(end.open) == 0
 	return true
 }
@@ -679,6 +692,5 @@ func (s *Subscription) group(key groupKey) *group {
 		g = &group{key: key}
 		s.groups[key] = g
 	}
-	s.last = g
 	return g
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -295,6 +296,81 @@ func BenchmarkEvents(b *testing.B) {
 			for events < b.N {
 				d, n := drain()
 				took, events = took+d, events+n
+			}
+			b.ReportMetric(float64(took)/float64(events), "ns/event")
+		})
+	}
+}
+
+// The same events, taken by nothing but system calls: one for each, or one for
+// sixteen.
+func BenchmarkReceive(b *testing.B) {
+	vmtest.Module(b)
+	conn := dial(b, client.Config{})
+	if err := conn.SetBeacon(context.Background(), client.BeaconChange{Groups: new(uint32(1)), Generic: new(false), Size: new(4)}); err != nil {
+		b.Fatal(err)
+	}
+	s := vmtest.Open(b, vmtest.NetlinkTest, 0, 1)
+	s.SetBuffer(b, 1<<20)
+	const burst, many, room = 256, 16, 1024
+	type mmsghdr struct {
+		hdr unix.Msghdr
+		n   uint32
+	}
+	var (
+		buf  [many * room]byte
+		from [many]unix.RawSockaddrNetlink
+		iov  [many]unix.Iovec
+		msgs [many]mmsghdr
+	)
+	for i := range many {
+		iov[i].Base = &buf[i*room]
+		iov[i].SetLen(room)
+		msgs[i].hdr.Iov = &iov[i]
+		msgs[i].hdr.SetIovlen(1)
+		msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&from[i]))
+	}
+	var fromLen uint32
+	for name, receive := range map[string]func() uintptr{
+		"recv": func() uintptr {
+			_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.FD), uintptr(unsafe.Pointer(&buf)), room, unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+			if errno != 0 {
+				b.Fatal(errno)
+			}
+			return 1
+		},
+		"recvfrom": func() uintptr {
+			fromLen = unix.SizeofSockaddrNetlink
+			_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.FD), uintptr(unsafe.Pointer(&buf)), room, unix.MSG_DONTWAIT|unix.MSG_TRUNC,
+				uintptr(unsafe.Pointer(&from[0])), uintptr(unsafe.Pointer(&fromLen)))
+			if errno != 0 {
+				b.Fatal(errno)
+			}
+			return 1
+		},
+		"recvmmsg": func() uintptr {
+			for i := range msgs {
+				msgs[i].hdr.Namelen = unix.SizeofSockaddrNetlink
+			}
+			n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.FD), uintptr(unsafe.Pointer(&msgs)), many, unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+			if errno != 0 {
+				b.Fatal(errno)
+			}
+			return n
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var took time.Duration
+			events := uintptr(0)
+			for events < uintptr(b.N) {
+				if err := conn.SetBeacon(context.Background(), client.BeaconChange{Burst: burst}); err != nil {
+					b.Fatal(err)
+				}
+				began := time.Now()
+				for n := uintptr(0); n < burst; {
+					n += receive()
+				}
+				took, events = took+time.Since(began), events+burst
 			}
 			b.ReportMetric(float64(took)/float64(events), "ns/event")
 		})

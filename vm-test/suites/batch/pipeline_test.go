@@ -25,16 +25,18 @@ func TestPipeline(t *testing.T) {
 			take, told := check(t, &want)
 			next := 0
 			p, err := client.DialPipeline(background(t), cfg, client.PipelineConfig{Answer: take, Sending: func(first, n int) {
-				if first != next || n == 0 {
-					t.Fatalf("%d messages from %d on are sent, want them from %d on", n, first, next)
+				for ; next < first; next++ {
+					if want[next].err == nil {
+						t.Fatalf("%d messages from %d on are sent, and not %d", n, first, next)
+					}
 				}
-				next += n
+				next = first + n
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			for range 3000 {
+			for range 2000 {
 				w := wanted{payload: vmtest.Bytes(r, r.IntN(100))}
 				if r.IntN(100) == 0 {
 					w = wanted{err: unix.EMSGSIZE}
@@ -55,7 +57,7 @@ func TestPipeline(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := p.Counters()
-			if *told != len(want) || n.Requests != 3000 || n.Answers != 3000 || n.Failed == 0 || n.Stale != 0 || n.Foreign != 0 || n.Overruns != 0 {
+			if *told != len(want) || n.Requests != 2000 || n.Answers != 2000 || n.Failed == 0 || n.Stale != 0 || n.Foreign != 0 || n.Overruns != 0 {
 				t.Errorf("buffer of %d: %d answers, counters %+v", buffer, *told, n)
 			}
 			if packs := n.Received <= n.Sent; !cfg.Acknowledge && packs != (cfg.Carrier == client.Raw || cfg.Carrier == client.Connector) {
