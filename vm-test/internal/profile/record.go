@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+
+// Package profile says where the instructions of one operation go: it follows a
+// program in the guest, and the kernel below it, instruction by instruction,
+// from one call of a marker function to the next, and adds them up by function.
+package profile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"nlpeer/vm-test/internal/gdb"
+)
+
+// Plan says what to record.
+type Plan struct {
+	// Marker is where the function begins that the program calls between two
+	// operations, and Code what stands there. Other programs have other code at
+	// the same address, and stop there as well.
+	Marker uint64
+	Code   []byte
+	// Warmup is how many operations to let pass first, Clocked how many to then
+	// measure by the guest's clock, and Operations how many to follow.
+	Warmup, Clocked, Operations int
+}
+
+// Calls is how often the program has to call its marker for all of it.
+func (p Plan) Calls() int { return p.Warmup + p.Clocked + p.Operations + 1 }
+
+// Sample is one instruction: where it is, and the stack it finds.
+type Sample = gdb.Registers
+
+// Recording is what came of a [Plan].
+type Recording struct {
+	// Hits is how often the marker was met.
+	Hits int
+	// Operations has the instructions of each one that was followed.
+	Operations [][]Sample
+	// Clock is what an operation took of the guest's time, on average, when
+	// nobody looked; 0 if that was not measured.
+	Clock time.Duration
+}
+
+// ErrEnded says that the guest ended before all was recorded. What there is of
+// a [Recording] then tells how far it came.
+var ErrEnded = errors.New("the guest ended too early")
+
+type recorder struct {
+	Plan
+	Recording
+	stub  *gdb.Client
+	timer func() (time.Duration, error)
+}
+
+// Record carries out a plan in a guest that stands still, and lets it go on
+// afterwards. timer reads the guest's clock, which counts modulo period.
+func Record(stub *gdb.Client, p Plan, timer func() (time.Duration, error), period time.Duration) (Recording, error) {
+	r := &recorder{Plan: p, stub: stub, timer: timer}
+	err := r.record(period)
+	if errors.Is(err, gdb.ErrExited) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) {
+		err = fmt.Errorf("%w: %w", ErrEnded, err)
+	}
+	return r.Recording, err
+}
+
+func (r *recorder) record(period time.Duration) error {
+	if err := r.stub.SetBreakpoint(r.Marker); err != nil {
+		return err
+	}
+	if err := r.next(); err != nil {
+		return err
+	}
+	for range r.Warmup {
+		if err := r.next(); err != nil {
+			return err
+		}
+	}
+	if r.Clocked > 0 {
+		if err := r.clock(period); err != nil {
+			return err
+		}
+	}
+	for range r.Plan.Operations {
+		op, err := r.follow()
+		if err != nil {
+			return err
+		}
+		r.Recording.Operations = append(r.Recording.Operations, op)
+	}
+	if err := r.stub.ClearBreakpoint(r.Marker); err != nil {
+		return err
+	}
+	return r.stub.Detach()
+}
+
+// next lets the guest run to the next call of the marker.
+func (r *recorder) next() error {
+	for {
+		regs, err := r.stub.Registers()
+		if err != nil {
+			return err
+		}
+		if regs.PC == r.Marker { // it would stop where it stands
+			if _, err := r.stub.Step(); err != nil {
+				return err
+			}
+		}
+		signal, err := r.stub.Continue()
+		if err != nil {
+			return err
+		}
+		if signal != gdb.Trap {
+			return fmt.Errorf("the guest stopped with signal %d", signal)
+		}
+		regs, err = r.stub.Registers()
+		if err != nil {
+			return err
+		}
+		if hit, err := r.hit(regs); hit || err != nil {
+			return err
+		}
+	}
+}
+
+// hit says that the guest is about to call the marker, and counts it.
+func (r *recorder) hit(regs Sample) (bool, error) {
+	if regs.PC != r.Marker {
+		return false, nil
+	}
+	code, err := r.stub.Memory(r.Marker, len(r.Code))
+	var refused *gdb.Error
+	if errors.As(err, &refused) { // a page that only the next instruction would bring in
+		return false, nil
+	}
+	if err != nil || !bytes.Equal(code, r.Code) {
+		return false, err
+	}
+	r.Hits++
+	return true, nil
+}
+
+// clock measures some operations at full speed.
+func (r *recorder) clock(period time.Duration) error {
+	before, err := r.timer()
+	if err != nil {
+		return err
+	}
+	var total time.Duration
+	for range r.Clocked {
+		if err := r.next(); err != nil {
+			return err
+		}
+		now, err := r.timer()
+		if err != nil {
+			return err
+		}
+		total += (now - before + period) % period
+		before = now
+	}
+	r.Clock = total / time.Duration(r.Clocked)
+	return nil
+}
+
+// follow steps to the next call of the marker.
+func (r *recorder) follow() ([]Sample, error) {
+	var op []Sample
+	regs, err := r.stub.Registers()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		op = append(op, regs)
+		signal, err := r.stub.Step()
+		if err != nil {
+			return nil, err
+		}
+		if signal != gdb.Trap {
+			return nil, fmt.Errorf("the guest stopped with signal %d after %d steps", signal, len(op))
+		}
+		if regs, err = r.stub.Registers(); err != nil {
+			return nil, err
+		}
+		if hit, err := r.hit(regs); hit || err != nil {
+			return op, err
+		}
+	}
+}
