@@ -24,6 +24,7 @@
 
 #include "compat.h"
 
+struct netlink_ext_ack;
 struct nlpeer_pcpu_stats;
 struct sk_buff;
 struct sock;
@@ -47,6 +48,7 @@ struct sock;
  * @genl: 1 if the generic netlink group hears it
  * @size: bytes of data in each event
  * @connector: 1 if the connector's group hears it
+ * @packed: raw groups where a burst comes packed, likewise
  */
 struct nlpeer_beacon_config {
 	u32 interval;
@@ -54,6 +56,7 @@ struct nlpeer_beacon_config {
 	u32 genl;
 	u32 size;
 	u32 connector;
+	u32 packed;
 };
 
 /**
@@ -239,7 +242,26 @@ struct nlpeer_net {
 	struct nlpeer_beacon beacon;
 };
 
+/**
+ * struct nlpeer_answers - answers to the requests of one datagram
+ * @sk: the kernel's socket
+ * @requests: the datagram, from the request that is being answered on
+ * @skb: answers that have not been sent yet, or NULL
+ * @limit: bytes up to which answers are put together
+ * @portid: who asks
+ * @pack: there are several requests, and their answers are put together
+ */
+struct nlpeer_answers {
+	struct sock *sk;
+	struct sk_buff *requests;
+	struct sk_buff *skb;
+	unsigned int limit;
+	u32 portid;
+	bool pack;
+};
+
 /* main.c */
+extern bool nlpeer_batch;
 struct nlpeer_net *nlpeer_pernet(const struct net *net);
 
 /* stats.c */
@@ -249,8 +271,8 @@ void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			  unsigned int rx, unsigned int tx, int err);
 void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			unsigned int tx);
-void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
-			bool sent);
+void nlpeer_count_events(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			 u32 n, bool sent);
 size_t nlpeer_stats_size(void);
 int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn);
 
@@ -284,7 +306,8 @@ void nlpeer_object_dump_done(struct nlpeer_object_dump *dump);
 
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
-void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len);
+void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			 bool pack);
 void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 			 struct nlpeer_object *obj, u64 generation,
 			 const struct nlpeer_cause *cause);
@@ -296,7 +319,8 @@ bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq);
 /* history.c */
 int nlpeer_history_init(struct nlpeer_net *nn, u32 size, u64 bytes);
 void nlpeer_history_exit(struct nlpeer_net *nn);
-void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev);
+void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+			u32 n);
 bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
 			 struct nlpeer_event *ev);
 void nlpeer_history_held(struct nlpeer_net *nn, u32 *held, u64 *bytes);
@@ -313,6 +337,7 @@ void nlpeer_beacon_get(struct nlpeer_net *nn,
 void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       const struct nlpeer_beacon_config *config,
 		       unsigned long present);
+void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
 int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
@@ -332,12 +357,21 @@ int nlpeer_request_del(struct nlpeer_net *nn, enum nlpeer_carrier via,
 int nlpeer_request_dump(struct nlpeer_net *nn, struct netlink_callback *cb,
 			int hdrlen, struct netlink_ext_ack *extack);
 
+/* answers.c */
+void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
+			  struct sk_buff *requests, bool pack);
+int nlpeer_answers_flush(struct nlpeer_answers *a);
+struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a, unsigned int len);
+int nlpeer_answers_put(struct nlpeer_answers *a);
+void nlpeer_answers_ack(struct nlpeer_answers *a, struct nlmsghdr *nlh, int err,
+			const struct netlink_ext_ack *extack);
+
 /* raw.c */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);
 void nlpeer_raw_exit(struct nlpeer_net *nn);
 bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group);
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
-		      const struct nlpeer_cause *cause);
+		      u32 n, const struct nlpeer_cause *cause);
 
 /* genl.c */
 int nlpeer_genl_register(void);

@@ -21,11 +21,10 @@ static_assert((int)NETLINK_TEST_A_EVENT_DATA == NLPEER_A_EVENT_DATA);
 static_assert((int)NETLINK_TEST_A_EVENT_OBJECT == NLPEER_A_EVENT_OBJECT);
 static_assert((int)NETLINK_TEST_A_EVENT_MAX == NLPEER_A_EVENT_MAX);
 
-static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_echo(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 		    struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 		    unsigned int *tx)
 {
-	u32 portid = NETLINK_CB(skb).portid;
 	int len = nlmsg_len(nlh);
 	struct nlmsghdr *answer;
 	struct sk_buff *reply;
@@ -45,44 +44,53 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 		return -EMSGSIZE;
 	}
 
-	reply = nlmsg_new(len, GFP_KERNEL);
+	reply = nlpeer_answers_room(answers, len);
 	if (!reply)
 		return -ENOMEM;
 
-	answer = nlmsg_put(reply, portid, nlh->nlmsg_seq, NETLINK_TEST_MSG_ECHO,
-			   len, 0);
-	if (WARN_ON_ONCE(!answer)) {	/* the size was just asked for */
-		nlmsg_free(reply);
+	answer = nlmsg_put(reply, answers->portid, nlh->nlmsg_seq,
+			   NETLINK_TEST_MSG_ECHO, len, 0);
+	if (WARN_ON_ONCE(!answer))	/* the room was just made */
 		return -EMSGSIZE;
-	}
+
 	memcpy(nlmsg_data(answer), nlmsg_data(nlh), len);
 	*tx = answer->nlmsg_len;
-
-	/*
-	 * Does not wait: an asker that does not read overruns, and is told so
-	 * by ENOBUFS. The reply is gone in any case.
-	 */
-	return nlmsg_unicast(nn->raw, reply, portid);
+	return nlpeer_answers_put(answers);
 }
 
-static int raw_object_new(struct nlpeer_net *nn, struct sk_buff *skb,
+/*
+ * What a change makes known to its asker is a datagram of its own, and comes
+ * behind the answers to the requests before it.
+ */
+static int raw_change(struct nlpeer_answers *answers,
+		      const struct nlmsghdr *nlh,
+		      struct netlink_ext_ack *extack)
+{
+	if (nlmsg_report(nlh))
+		nlpeer_answers_flush(answers);
+	return nlpeer_request_admin(answers->requests, extack);
+}
+
+static int raw_object_new(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	int err = nlpeer_request_admin(skb, extack);
+	int err = raw_change(answers, nlh, extack);
 
-	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RAW, skb, nlh,
-					      0, extack);
+	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RAW,
+					      answers->requests, nlh, 0,
+					      extack);
 }
 
-static int raw_object_del(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_object_del(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	int err = nlpeer_request_admin(skb, extack);
+	int err = raw_change(answers, nlh, extack);
 
-	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RAW, skb, nlh,
-					      0, extack);
+	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RAW,
+					      answers->requests, nlh, 0,
+					      extack);
 }
 
 static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
@@ -106,14 +114,14 @@ static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
 	return 0;
 }
 
-static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_object_get(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	u32 portid = NETLINK_CB(skb).portid;
 	struct nlpeer_object_request req;
 	struct nlpeer_object *obj;
 	struct sk_buff *reply;
+	unsigned int before;
 	int err;
 
 	err = nlpeer_request_flags(nlh, 0, extack);
@@ -129,19 +137,20 @@ static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
 
-	reply = nlmsg_new(nlpeer_object_size(obj), GFP_KERNEL);
+	reply = nlpeer_answers_room(answers, nlpeer_object_size(obj));
 	if (!reply) {
 		nlpeer_object_put(obj);
 		return -ENOMEM;
 	}
-	err = raw_put_object(reply, portid, nlh->nlmsg_seq, 0, obj, NULL);
+	before = reply->len;
+	err = raw_put_object(reply, answers->portid, nlh->nlmsg_seq, 0, obj,
+			     NULL);
 	nlpeer_object_put(obj);
-	if (WARN_ON_ONCE(err)) {	/* the size was just asked for */
-		nlmsg_free(reply);
+	if (WARN_ON_ONCE(err))		/* the room was just made */
 		return err;
-	}
-	*tx = reply->len;
-	return nlmsg_unicast(nn->raw, reply, portid);
+
+	*tx = reply->len - before;
+	return nlpeer_answers_put(answers);
 }
 
 static int raw_object_dump_start(struct netlink_callback *cb)
@@ -176,7 +185,8 @@ static int raw_object_dump_done(struct netlink_callback *cb)
 	return 0;
 }
 
-static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_object_dump_request(struct nlpeer_net *nn,
+				   struct nlpeer_answers *answers,
 				   struct nlmsghdr *nlh,
 				   struct netlink_ext_ack *extack,
 				   unsigned int *tx)
@@ -189,10 +199,11 @@ static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
 		.min_dump_alloc = NLPEER_OBJECT_MSG_MAX,
 	};
 
-	return netlink_dump_start(nn->raw, skb, nlh, &control);
+	nlpeer_answers_flush(answers);	/* the dump begins by itself */
+	return netlink_dump_start(nn->raw, answers->requests, nlh, &control);
 }
 
-static int raw_refuse(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_refuse(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 		      unsigned int *tx)
 {
@@ -203,8 +214,8 @@ static int raw_refuse(struct nlpeer_net *nn, struct sk_buff *skb,
 	return -EOPNOTSUPP;
 }
 
-typedef int (*raw_handler)(struct nlpeer_net *nn, struct sk_buff *skb,
-			   struct nlmsghdr *nlh,
+typedef int (*raw_handler)(struct nlpeer_net *nn,
+			   struct nlpeer_answers *answers, struct nlmsghdr *nlh,
 			   struct netlink_ext_ack *extack, unsigned int *tx);
 
 static raw_handler raw_find(const struct nlmsghdr *nlh)
@@ -224,25 +235,49 @@ static raw_handler raw_find(const struct nlmsghdr *nlh)
 	}
 }
 
-static int raw_request(struct sk_buff *skb, struct nlmsghdr *nlh,
-		       struct netlink_ext_ack *extack)
+static void raw_request(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+			struct nlmsghdr *nlh)
 {
-	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
+	struct netlink_ext_ack extack = {};
 	unsigned int tx = 0;
-	int err;
+	int err = 0;
 
-	err = raw_find(nlh)(nn, skb, nlh, extack, &tx);
+	/* What is no request is passed over. */
+	if (nlh->nlmsg_flags & NLM_F_REQUEST &&
+	    nlh->nlmsg_type >= NLMSG_MIN_TYPE) {
+		err = raw_find(nlh)(nn, answers, nlh, &extack, &tx);
 
-	/* A dump that has begun returns -EINTR: no acknowledgment yet. */
-	nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len, tx,
-			     err == -EINTR ? 0 : err);
-	return err;
+		/* A dump that has begun ends by itself, without an answer. */
+		nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len,
+				     tx, err == -EINTR ? 0 : err);
+		if (err == -EINTR)
+			return;
+	}
+	if (err || nlh->nlmsg_flags & NLM_F_ACK)
+		nlpeer_answers_ack(answers, nlh, err, &extack);
 }
 
-/* Context: process, that of the sender. Requests of one send come in order. */
+/*
+ * Requests of one send come in order, and are read by the rules of
+ * netlink_rcv_skb(), which has no way to tell a handler that there are more.
+ *
+ * Context: process, that of the sender.
+ */
 static void raw_input(struct sk_buff *skb)
 {
-	netlink_rcv_skb(skb, raw_request);
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
+	struct nlpeer_answers answers;
+
+	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
+	while (skb->len >= NLMSG_HDRLEN) {
+		struct nlmsghdr *nlh = nlmsg_hdr(skb);
+
+		if (nlh->nlmsg_len < NLMSG_HDRLEN || nlh->nlmsg_len > skb->len)
+			break;
+		raw_request(nn, &answers, nlh);
+		skb_pull(skb, min(NLMSG_ALIGN(nlh->nlmsg_len), skb->len));
+	}
+	nlpeer_answers_flush(&answers);
 }
 
 /**
@@ -299,9 +334,10 @@ bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group)
 }
 
 /**
- * nlpeer_raw_event - multicast an event to a group of this protocol
+ * nlpeer_raw_event - multicast events to a group of this protocol
  * @nn: the namespace
- * @ev: the event
+ * @ev: the first event
+ * @n: how many, alike but for their numbers, in one datagram
  * @cause: the request that is the cause, or NULL
  *
  * If it came over this protocol, its port ID and sequence number stand in the
@@ -311,24 +347,28 @@ bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group)
  * Return: false if there was no memory; the listeners have been told.
  */
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
-		      const struct nlpeer_cause *cause)
+		      u32 n, const struct nlpeer_cause *cause)
 {
 	bool ours = cause && cause->via == NLPEER_CARRIER_RAW;
 	u32 portid = ours ? cause->portid : 0;
+	struct nlpeer_event each = *ev;
 	struct nlmsghdr *nlh;
 	struct sk_buff *skb;
 
-	skb = nlmsg_new(nlpeer_event_size(ev), GFP_KERNEL);
+	skb = alloc_skb(n * nlmsg_total_size(nlpeer_event_size(ev)),
+			GFP_KERNEL);
 	if (!skb)
 		goto lost;
 
-	nlh = nlmsg_put(skb, portid, ours ? cause->seq : 0,
-			NETLINK_TEST_MSG_EVENT, 0, 0);
-	if (WARN_ON_ONCE(!nlh || nlpeer_event_put(skb, ev))) {
-		nlmsg_free(skb);
-		goto lost;
+	for (; each.seq < ev->seq + n; each.seq++) {
+		nlh = nlmsg_put(skb, portid, ours ? cause->seq : 0,
+				NETLINK_TEST_MSG_EVENT, 0, 0);
+		if (WARN_ON_ONCE(!nlh || nlpeer_event_put(skb, &each))) {
+			nlmsg_free(skb);
+			goto lost;
+		}
+		nlmsg_end(skb, nlh);
 	}
-	nlmsg_end(skb, nlh);
 
 	nlmsg_notify(nn->raw, skb, portid, ev->group, ours && cause->echo,
 		     GFP_KERNEL);

@@ -136,20 +136,22 @@ void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 }
 
 /**
- * nlpeer_count_event - count one event
+ * nlpeer_count_events - count events
  * @nn: the namespace
- * @carrier: the way it went
- * @sent: false if there was no memory for it
+ * @carrier: the way they went
+ * @n: how many
+ * @sent: false if there was no memory for them
  *
  * Context: process.
  */
-void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
-			bool sent)
+void nlpeer_count_events(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			 u32 n, bool sent)
 {
 	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
 
 	u64_stats_update_begin(&stats->sync);
-	u64_stats_inc(&stats->count[carrier - 1][sent ? EVENTS : EVENT_ERRORS]);
+	u64_stats_add(&stats->count[carrier - 1][sent ? EVENTS : EVENT_ERRORS],
+		      n);
 	u64_stats_update_end(&stats->sync);
 	put_cpu_ptr(nn->stats);
 }
