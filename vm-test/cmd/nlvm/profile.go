@@ -34,7 +34,6 @@ type profileRun struct {
 	marker     string
 	program    string
 	warmup     int
-	clocked    int
 	operations int
 	format     string
 
@@ -42,6 +41,7 @@ type profileRun struct {
 	done   chan struct{} // closed when recorded and err are set
 	result profile.Recording
 	err    error
+	clock  clock
 }
 
 func newProfile() *cobra.Command {
@@ -62,16 +62,18 @@ know of the profile. When all is recorded, it is ended.
 
 As in a run, nlpeer is loaded, and --put copies the program into the guest. What
 it writes to its standard output goes to standard error. The guest has one
-processor, and its clock counts instructions (--icount). Some operations are
-measured by that clock, at full speed, before others are followed: the two
-figures should agree within a few percent.
+processor, and its clock counts instructions (--icount), so the program can
+check the figures: if it measures some operations before it first calls the
+marker, and writes a line NANOSECONDS OPERATIONS, that is shown beside them. The
+two should agree within a few percent.
 
-An iteration of a repeated string instruction (rep movs) counts as one.
+An iteration of a repeated string instruction (rep movs) counts as one, here as
+by the clock.
 
 With -o json, each line is an object:
   {"type":"summary","operations","instructions","fewest","most","clock"}
       instructions is the mean of an operation, fewest and most are of one,
-      clock is the mean by the guest's clock
+      clock is what the program measured itself, left out if it did not
   {"type":"part","part","instructions"}
   {"type":"function","part","function","module","kernel","calls","instructions"}
       the most expensive first; calls and instructions are of an operation
@@ -104,9 +106,8 @@ all was recorded.`,
 	set := cmd.Flags()
 	set.StringVar(&p.marker, "marker", "marker", "`FUNCTION` that is called between operations; of a Go program, one in main by its name alone")
 	set.StringVar(&p.program, "program", "", "`FILE` here that is the program with the marker (default: what --put sends as COMMAND)")
-	set.IntVar(&p.warmup, "warmup", 200, "operations to let pass first")
-	set.IntVar(&p.clocked, "clocked", 100, "operations to then measure by the guest's clock")
-	set.IntVar(&p.operations, "operations", 16, "operations to follow")
+	set.IntVar(&p.warmup, "warmup", 50, "operations to let pass first")
+	set.IntVar(&p.operations, "operations", 4, "operations to follow")
 	set.StringVarP(&p.format, "output", "o", "text", "`FORMAT`: text, json or folded")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "folded"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -118,8 +119,6 @@ func (p *profileRun) check() error {
 		return fmt.Errorf("--operations %d: give at least 1", p.operations)
 	case p.warmup < 0:
 		return fmt.Errorf("--warmup %d: give a number, or 0 for none", p.warmup)
-	case p.clocked < 0:
-		return fmt.Errorf("--clocked %d: give a number, or 0 for none", p.clocked)
 	case p.smp != 1:
 		return errors.New("profile needs --smp 1: one processor can be followed")
 	case p.accel == "kvm":
@@ -143,9 +142,6 @@ func (p *profileRun) run() error {
 		return err
 	}
 	p.plan = profile.Plan{Warmup: p.warmup, Operations: p.operations}
-	if p.icount {
-		p.plan.Clocked = p.clocked
-	}
 	if p.plan.Marker, p.plan.Code, err = program.Marker(p.marker); err != nil {
 		return err
 	}
@@ -161,7 +157,7 @@ func (p *profileRun) run() error {
 	// The kernel's addresses are others at each boot, and a module's at each load.
 	p.argv = append([]string{"sh", "-c", `cat /proc/kallsyms >` + kallsyms + ` && exec "$@"`, "nlvm"}, p.argv...)
 	p.accel = string(qemu.TCG)
-	p.stdout = os.Stderr
+	p.stdout = &p.clock
 	p.attach = p.record
 	status := p.do()
 	if p.done == nil {
@@ -203,7 +199,7 @@ func (p *profileRun) record(m *machine.Machine) (<-chan struct{}, error) {
 	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
-		p.result, p.err = profile.Record(gdb.New(conn), p.plan, m.Timer, qemu.TimerRange)
+		p.result, p.err = profile.Record(gdb.New(conn), p.plan)
 		if p.err == nil {
 			close(enough)
 		} else if !errors.Is(p.err, profile.ErrEnded) {
@@ -222,7 +218,7 @@ func (p *profileRun) report(program *profile.Program, kallsyms string, status er
 	case p.result.Hits == 0:
 		return p.short(status, fmt.Sprintf("the command never called %s", p.marker))
 	default:
-		return p.short(status, fmt.Sprintf("the command called %s %d times, and %d are needed; have it do more, or lower --warmup, --clocked or --operations",
+		return p.short(status, fmt.Sprintf("the command called %s %d times, and %d are needed; have it do more, or lower --warmup or --operations",
 			p.marker, p.result.Hits, p.plan.Calls()))
 	}
 	file, err := os.Open(kallsyms)
@@ -235,6 +231,7 @@ func (p *profileRun) report(program *profile.Program, kallsyms string, status er
 		return err
 	}
 	b := profile.New(symbols, p.result)
+	b.Clock = p.clock.perOperation
 	print := map[string]func(io.Writer) error{"text": b.Text, "json": b.JSON, "folded": b.Folded}[p.format]
 	return errors.Join(print(os.Stdout), status)
 }
@@ -247,4 +244,31 @@ func (p *profileRun) short(status error, reason string) error {
 	}
 	fmt.Fprintf(os.Stderr, "nlvm: %s\n", reason)
 	return status
+}
+
+// clock passes a program's output on to standard error, and reads the line by
+// which it tells what it measured.
+type clock struct {
+	line         []byte
+	perOperation float64
+}
+
+// clockLine is longer than such a line.
+const clockLine = 64
+
+func (c *clock) Write(text []byte) (int, error) {
+	for _, b := range text {
+		if b != '\n' {
+			if len(c.line) < clockLine {
+				c.line = append(c.line, b)
+			}
+			continue
+		}
+		var nanoseconds, operations float64
+		if n, _ := fmt.Sscanf(string(c.line), "%g %g", &nanoseconds, &operations); n == 2 && operations > 0 && c.perOperation == 0 {
+			c.perOperation = nanoseconds / operations
+		}
+		c.line = c.line[:0]
+	}
+	return os.Stderr.Write(text)
 }

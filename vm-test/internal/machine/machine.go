@@ -113,9 +113,6 @@ func (m *Machine) Pid() int { return m.process.Pid() }
 // Debug starts QEMU's debug stub, which stops the guest; see [qemu.Process.Debug].
 func (m *Machine) Debug() (net.Conn, error) { return m.process.Debug() }
 
-// Timer reads the guest's time from outside; see [qemu.Process.Timer].
-func (m *Machine) Timer() (time.Duration, error) { return m.process.Timer() }
-
 func newMachine(p *qemu.Process, g artifacts.Guest, o Options) *Machine {
 	m := &Machine{guest: g, process: p, conn: wire.NewConn(p.Wire), notes: io.Discard}
 	if o.Progress != nil && o.Progress.W != nil {

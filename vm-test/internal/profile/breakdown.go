@@ -5,7 +5,6 @@ package profile
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // Breakdown says where the instructions of an operation went.
@@ -17,9 +16,10 @@ type Breakdown struct {
 	// Instructions is how many an operation took on average. All counts below
 	// are of all operations together.
 	Instructions float64
-	// Clock is what an operation took by the guest's clock, of which a
-	// nanosecond is an instruction; 0 if not measured.
-	Clock     time.Duration
+	// Clock is what the program measured itself: nanoseconds for an operation, of
+	// which one is an instruction where the guest's clock counts them; 0 if it
+	// did not say.
+	Clock     float64
 	Parts     []PartTotal
 	Functions []FunctionTotal
 	// Root stands for the caller of the marker. Its callees are the marker, and
@@ -43,7 +43,7 @@ type FunctionTotal struct {
 
 // New adds up a recording.
 func New(symbols *Symbols, r Recording) Breakdown {
-	b := Breakdown{Operations: len(r.Operations), Clock: r.Clock, Root: newTree(symbols, r.Operations)}
+	b := Breakdown{Operations: len(r.Operations), Root: newTree(symbols, r.Operations)}
 	for i, op := range r.Operations {
 		if i == 0 || len(op) < b.Fewest {
 			b.Fewest = len(op)

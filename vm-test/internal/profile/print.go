@@ -19,7 +19,7 @@ func (b Breakdown) Text(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%.0f instructions an operation (mean of %d, %d to %d)", b.Instructions, b.Operations, b.Fewest, b.Most)
 	if b.Clock > 0 {
-		fmt.Fprintf(out, "; %.0f by the guest's clock (%+.1f%%)", float64(b.Clock.Nanoseconds()), b.Deviation())
+		fmt.Fprintf(out, "; %.0f by the program's own measure (%+.1f%%)", b.Clock, b.Deviation())
 	}
 	fmt.Fprintf(out, "\n\n%-16s %12s %7s\n", "part", "instructions", "share")
 	for _, p := range b.Parts {
@@ -57,7 +57,7 @@ func (f Function) String() string {
 
 // Deviation is how much more the clock says than was counted, in percent.
 func (b Breakdown) Deviation() float64 {
-	return 100 * (float64(b.Clock.Nanoseconds())/b.Instructions - 1)
+	return 100 * (b.Clock/b.Instructions - 1)
 }
 
 func (b Breakdown) share(count int) float64 { return 100 * b.PerOperation(count) / b.Instructions }
@@ -123,7 +123,7 @@ func (b Breakdown) JSON(w io.Writer) error {
 			err = enc.Encode(v)
 		}
 	}
-	put(summaryJSON{"summary", b.Operations, b.Instructions, b.Fewest, b.Most, float64(b.Clock.Nanoseconds())})
+	put(summaryJSON{"summary", b.Operations, b.Instructions, b.Fewest, b.Most, b.Clock})
 	for _, p := range b.Parts {
 		put(partJSON{"part", p.Part, b.PerOperation(p.Self)})
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"nlpeer/vm-test/internal/gdb"
 )
@@ -22,13 +21,13 @@ type Plan struct {
 	// the same address, and stop there as well.
 	Marker uint64
 	Code   []byte
-	// Warmup is how many operations to let pass first, Clocked how many to then
-	// measure by the guest's clock, and Operations how many to follow.
-	Warmup, Clocked, Operations int
+	// Warmup is how many operations to let pass first, and Operations how many to
+	// follow.
+	Warmup, Operations int
 }
 
 // Calls is how often the program has to call its marker for all of it.
-func (p Plan) Calls() int { return p.Warmup + p.Clocked + p.Operations + 1 }
+func (p Plan) Calls() int { return p.Warmup + p.Operations + 1 }
 
 // Sample is one instruction: where it is, and the stack it finds.
 type Sample = gdb.Registers
@@ -39,9 +38,6 @@ type Recording struct {
 	Hits int
 	// Operations has the instructions of each one that was followed.
 	Operations [][]Sample
-	// Clock is what an operation took of the guest's time, on average, when
-	// nobody looked; 0 if that was not measured.
-	Clock time.Duration
 }
 
 // ErrEnded says that the guest ended before all was recorded. What there is of
@@ -51,22 +47,21 @@ var ErrEnded = errors.New("the guest ended too early")
 type recorder struct {
 	Plan
 	Recording
-	stub  *gdb.Client
-	timer func() (time.Duration, error)
+	stub *gdb.Client
 }
 
 // Record carries out a plan in a guest that stands still, and lets it go on
-// afterwards. timer reads the guest's clock, which counts modulo period.
-func Record(stub *gdb.Client, p Plan, timer func() (time.Duration, error), period time.Duration) (Recording, error) {
-	r := &recorder{Plan: p, stub: stub, timer: timer}
-	err := r.record(period)
+// afterwards.
+func Record(stub *gdb.Client, p Plan) (Recording, error) {
+	r := &recorder{Plan: p, stub: stub}
+	err := r.record()
 	if errors.Is(err, gdb.ErrExited) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) {
 		err = fmt.Errorf("%w: %w", ErrEnded, err)
 	}
 	return r.Recording, err
 }
 
-func (r *recorder) record(period time.Duration) error {
+func (r *recorder) record() error {
 	if err := r.stub.SetBreakpoint(r.Marker); err != nil {
 		return err
 	}
@@ -75,11 +70,6 @@ func (r *recorder) record(period time.Duration) error {
 	}
 	for range r.Warmup {
 		if err := r.next(); err != nil {
-			return err
-		}
-	}
-	if r.Clocked > 0 {
-		if err := r.clock(period); err != nil {
 			return err
 		}
 	}
@@ -140,28 +130,6 @@ func (r *recorder) hit(regs Sample) (bool, error) {
 	}
 	r.Hits++
 	return true, nil
-}
-
-// clock measures some operations at full speed.
-func (r *recorder) clock(period time.Duration) error {
-	before, err := r.timer()
-	if err != nil {
-		return err
-	}
-	var total time.Duration
-	for range r.Clocked {
-		if err := r.next(); err != nil {
-			return err
-		}
-		now, err := r.timer()
-		if err != nil {
-			return err
-		}
-		total += (now - before + period) % period
-		before = now
-	}
-	r.Clock = total / time.Duration(r.Clocked)
-	return nil
 }
 
 // follow steps to the next call of the marker.

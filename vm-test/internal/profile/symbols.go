@@ -98,6 +98,9 @@ func readKallsyms(r io.Reader) ([]symbol, error) {
 		if addr < kernelHalf { // per processor, or not for our eyes
 			continue
 		}
+		if entryLabel(fields[2]) {
+			continue
+		}
 		f := Function{Name: cold(fields[2]), Kernel: true}
 		if len(fields) > 3 {
 			f.Module = strings.Trim(fields[3], "[]")
@@ -111,6 +114,12 @@ func readKallsyms(r io.Reader) ([]symbol, error) {
 		return nil, errors.New("/proc/kallsyms of the guest tells no address")
 	}
 	return symbols, nil
+}
+
+// entryLabel says that a symbol is a place in the kernel's entry of system
+// calls and no function of its own.
+func entryLabel(name string) bool {
+	return strings.HasPrefix(name, "entry_SYSCALL_64_") || name == "syscall_return_via_sysret"
 }
 
 // cold gives a part of a function that the compiler has moved away the name of

@@ -5,10 +5,9 @@ package qemu
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // debugChardev is QEMU's name for its end of the connection to the debug stub.
@@ -16,7 +15,7 @@ const debugChardev = "debug"
 
 // Debug starts QEMU's debug stub, which stops the machine, and returns the
 // connection to it; see package gdb. The machine's Config must have asked for
-// it.
+// it. The monitor is of no use any more afterwards, so no state can be saved.
 //
 // The stub starts here and not with the machine: one that is being restored
 // would be stopped before it has its state.
@@ -24,52 +23,20 @@ func (p *Process) Debug() (net.Conn, error) {
 	if p.debug == nil {
 		return nil, errors.New("the machine was started without a debug stub")
 	}
-	// It says what went wrong on QEMU's standard error, and this here:
-	said, err := p.human("gdbserver chardev:" + debugChardev)
+	m, err := p.openMonitor()
 	if err != nil {
+		return nil, err
+	}
+	// Only the monitor for people has it, and says whether it went well in words.
+	var said string
+	line := map[string]any{"command-line": "gdbserver chardev:" + debugChardev}
+	if err := m.execute("human-monitor-command", line, &said); err != nil {
 		return nil, err
 	}
 	if !strings.HasPrefix(said, "Waiting for gdb connection") {
 		return nil, fmt.Errorf("QEMU's debug stub: %s %s", strings.TrimSpace(said), p.Stderr())
 	}
+	// Each stop of the machine is an event there, and QEMU keeps what is not read.
+	go func() { _, _ = io.Copy(io.Discard, p.monitor) }()
 	return p.debug, nil
-}
-
-// human runs a command of the monitor that is meant for people.
-func (p *Process) human(line string) (string, error) {
-	m, err := p.openMonitor()
-	if err != nil {
-		return "", err
-	}
-	var said string
-	err = m.execute("human-monitor-command", map[string]any{"command-line": line}, &said)
-	return said, err
-}
-
-// The power management timer of the emulated chip set, where the BIOS puts it:
-// 24 bits that count the guest's time. No driver writes to it.
-const (
-	timerPort = 0x608
-	timerBits = 24
-	timerHz   = 3579545
-)
-
-// TimerRange is how far Timer counts before it begins again.
-const TimerRange = (1 << timerBits) * time.Second / timerHz
-
-// Timer reads a timer in the machine's chip set. Of two readings, the difference
-// modulo [TimerRange] is what passed of the guest's time, to a quarter of a
-// microsecond, and no instruction of the guest was needed to tell.
-func (p *Process) Timer() (time.Duration, error) {
-	command := fmt.Sprintf("i /w %#x", timerPort)
-	said, err := p.human(command) // portw[0x0608] = 0x0012d687
-	if err != nil {
-		return 0, err
-	}
-	_, value, _ := strings.Cut(said, "=")
-	n, err := strconv.ParseUint(strings.TrimSpace(value), 0, 32)
-	if err != nil || n == 1<<32-1 {
-		return 0, fmt.Errorf("QEMU's monitor: %s: %q is no time", command, strings.TrimSpace(said))
-	}
-	return time.Duration(n&(1<<timerBits-1)) * time.Second / timerHz, nil
 }
