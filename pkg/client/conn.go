@@ -42,6 +42,10 @@ type Conn struct {
 	n     int
 	errno syscall.Errno
 
+	flight flight
+	// unsettled says that answers to calls that were given up may still come.
+	unsettled bool
+
 	stale, foreign, overruns atomic.Uint64
 
 	// side is the generic netlink Conn of a raw one, made when first needed.
@@ -87,6 +91,10 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 		return nil, err
 	}
 	c := newConn(s, cfg, receiveSize)
+	if err := c.flight.open(c); err != nil {
+		_ = c.close()
+		return nil, err
+	}
 
 	// What came in before the socket was connected may be from anybody.
 	for {
@@ -214,11 +222,11 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 			if overrun {
 				return wire.Message{}, &OverrunError{Op: op, Count: c.overruns.Load()}
 			}
-			if c.cfg.Carrier == Connector && c.peer == 0 {
-				// The kernel has answered by now if it ever will.
-				return wire.Message{}, &notLoadedError{"nobody answers on the connector, which reports no errors", errSilent}
+			if c.silent() {
+				return wire.Message{}, errNobody
 			}
 			if err := c.wait(lim); err != nil {
+				c.unsettled = true
 				return wire.Message{}, err
 			}
 		}
@@ -246,19 +254,24 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 	}
 }
 
+// silent says that the kernel has answered by now if it ever will. On other
+// carriers it says so when it will not.
+func (c *Conn) silent() bool { return c.cfg.Carrier == Connector && c.peer == 0 }
+
+// errNobody is what a request fails with then.
+var errNobody = &notLoadedError{"nobody answers on the connector, which reports no errors", errSilent}
+
 // ours tells whether a message answers the request in progress, and counts it
 // if not.
 func (c *Conn) ours(m wire.Message) bool {
 	h := m.Header
 	if c.cfg.Carrier == Connector {
-		// Neither side has a use for the message header. The port ID in it is 0,
-		// but nobody else sees what is sent to our socket alone.
-		cn, _, err := wire.ParseConnector(m.Body)
-		if err != nil || cn.Idx != wire.CnIdx || cn.Val != wire.CnVal || cn.Ack != c.cookie {
+		var ok bool
+		if h.Seq, ok = c.connectorSeq(m.Body); !ok {
 			c.foreign.Add(1)
 			return false
 		}
-		h.PortID, h.Seq = c.port, cn.Seq
+		h.PortID = c.port
 	}
 	switch {
 	case h.PortID != c.port:
@@ -269,6 +282,15 @@ func (c *Conn) ours(m wire.Message) bool {
 		return true
 	}
 	return false
+}
+
+// connectorSeq returns the sequence number in the body of an answer on the
+// connector; ok is false if it is not for us. Neither side has a use for the
+// message header. The port ID in it is 0, but nobody else sees what is sent to
+// our socket alone.
+func (c *Conn) connectorSeq(body []byte) (seq uint32, ok bool) {
+	cn, _, err := wire.ParseConnector(body)
+	return cn.Seq, err == nil && cn.Idx == wire.CnIdx && cn.Val == wire.CnVal && cn.Ack == c.cookie
 }
 
 // unexpected is an answer that is no answer.

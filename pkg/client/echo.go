@@ -4,6 +4,8 @@ package client
 
 import (
 	"context"
+	"encoding/binary"
+	"slices"
 	"syscall"
 
 	"nlpeer/pkg/wire"
@@ -60,7 +62,7 @@ func (c *Conn) payloadMax() int {
 
 // echo is one exchange. The lock is held.
 func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
-	answerType := c.echoRequest(payload)
+	c.req = c.appendEcho(c.req[:0], c.seq, payload)
 
 	// The answer is about as long as the request.
 	c.raw = len(c.req) <= rawLimit
@@ -80,7 +82,7 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 				return nil, err
 			}
 			acked = true
-		case m.Type != answerType || answered:
+		case m.Type != c.echoType() || answered:
 			return nil, unexpected(m)
 		default:
 			payload, err := c.echoAnswer(m.Body)
@@ -94,34 +96,74 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// echoRequest writes the request and returns the type of the answer to it.
-func (c *Conn) echoRequest(payload []byte) (answer uint16) {
-	h := wire.Header{Type: wire.MsgEcho, Flags: wire.FlagRequest, Seq: c.seq}
+// echoType is the type of the answer to an echo.
+func (c *Conn) echoType() uint16 {
+	switch c.cfg.Carrier {
+	case Generic:
+		return c.family.ID
+	case Rtnl:
+		return wire.RtnlNew
+	case Connector:
+		return wire.MsgDone
+	}
+	return wire.MsgEcho
+}
+
+// appendEcho appends the request of an echo, padded. It is written in place, as
+// the smallest echo is little more than its headers.
+func (c *Conn) appendEcho(b []byte, seq uint32, payload []byte) []byte {
+	h := wire.Header{Type: wire.MsgEcho, Flags: wire.FlagRequest, Seq: seq}
 	if c.cfg.Acknowledge {
 		h.Flags |= wire.FlagAck
 	}
-	answer = h.Type
+	head := wire.HeaderLen
 	switch c.cfg.Carrier {
 	case Generic:
-		h.Type, answer = c.family.ID, c.family.ID
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = wire.AppendGenlHeader(c.req, wire.GenlHeader{Command: wire.CmdEcho, Version: wire.FamilyVersion})
-		c.req = wire.AppendAttr(c.req, wire.AttrEchoPayload, payload)
+		h.Type = c.family.ID
+		head += wire.GenlHeaderLen + wire.AttrHeaderLen
 	case Rtnl:
-		h.Type, answer = wire.RtnlGet, wire.RtnlNew
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = wire.AppendRtnlHeader(c.req, wire.RtnlFamily)
-		c.req = wire.AppendAttr(c.req, wire.AttrObjectPayload, payload)
+		h.Type = wire.RtnlGet
+		head += wire.RtnlHeaderLen + wire.AttrHeaderLen
 	case Connector:
-		h.Type, h.Flags, answer = wire.MsgDone, 0, wire.MsgDone
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = wire.AppendConnector(c.req, wire.ConnectorHeader{Idx: wire.CnIdx, Val: wire.CnVal, Seq: c.seq, Ack: c.cookie}, payload)
-	default:
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = append(c.req, payload...)
+		h.Type, h.Flags = wire.MsgDone, 0
+		head += wire.ConnectorHeaderLen
 	}
-	c.req = wire.EndMessage(c.req, 0)
-	return answer
+	n := head + len(payload)
+	h.Len = uint32(n)
+	if c.cfg.Carrier == Generic || c.cfg.Carrier == Rtnl {
+		h.Len = uint32(wire.Align(n)) // the padding of an attribute counts
+	}
+
+	start, padded := len(b), wire.Align(n)
+	if cap(b)-start < padded {
+		b = slices.Grow(b, padded)
+	}
+	b = b[:start+padded]
+	m := b[start:]
+	binary.NativeEndian.PutUint32(m[padded-4:], 0) // the padding
+	wire.PutHeader(m, h)
+	switch c.cfg.Carrier {
+	case Generic:
+		m[16], m[17] = wire.CmdEcho, wire.FamilyVersion
+		binary.NativeEndian.PutUint16(m[18:], 0)
+		putAttrHeader(m[20:], wire.AttrEchoPayload, len(payload))
+	case Rtnl:
+		binary.NativeEndian.PutUint32(m[16:], 0)
+		m[16] = wire.RtnlFamily
+		putAttrHeader(m[20:], wire.AttrObjectPayload, len(payload))
+	case Connector:
+		wire.AppendConnectorHeader(m[:wire.HeaderLen], wire.ConnectorHeader{
+			Idx: wire.CnIdx, Val: wire.CnVal, Seq: seq, Ack: c.cookie, Len: uint16(len(payload)),
+		})
+	}
+	copy(m[head:], payload)
+	return b
+}
+
+// putAttrHeader writes the header of an attribute with n bytes of data.
+func putAttrHeader(b []byte, typ uint16, n int) {
+	binary.NativeEndian.PutUint16(b[0:], uint16(wire.AttrHeaderLen+n))
+	binary.NativeEndian.PutUint16(b[2:], typ)
 }
 
 // echoAnswer finds the payload in the body of an answer.

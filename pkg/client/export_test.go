@@ -38,6 +38,15 @@ func DialUser(ctx context.Context, cfg Config, port uint32, size int) (*Conn, er
 	return c, nil
 }
 
+// PipelineUser is DialUser for a Pipeline.
+func PipelineUser(ctx context.Context, cfg Config, pc PipelineConfig, port uint32) (*Pipeline, error) {
+	c, err := DialUser(ctx, cfg, port, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(c, pc), nil
+}
+
 // UserFamily is the number of the family that DialUser and SubscribeUser speak
 // on Generic.
 const UserFamily = 0x77
