@@ -13,9 +13,9 @@
 
 /**
  * nlpeer_answers_begin - begin to answer the requests of a datagram
- * @a: to be set up
+ * @a: to be set up; the caller keeps @rest up to date
  * @sk: the kernel's socket
- * @requests: the datagram; its data begin with the request to be answered next
+ * @requests: the datagram
  * @pack: answer several requests in a datagram
  */
 void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
@@ -26,6 +26,7 @@ void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
 	a->sk = sk;
 	a->requests = requests;
 	a->skb = NULL;
+	a->left = 0;
 	a->portid = NETLINK_CB(requests).portid;
 	a->pack = pack && requests->len >= NLMSG_HDRLEN &&
 		  requests->len >= NLMSG_ALIGN(first->nlmsg_len) + NLMSG_HDRLEN;
@@ -49,6 +50,7 @@ int nlpeer_answers_flush(struct nlpeer_answers *a)
 	struct sk_buff *skb = a->skb;
 
 	a->skb = NULL;
+	a->left = 0;
 	if (!skb)
 		return 0;
 	if (!skb->len) {	/* nothing came of it */
@@ -71,25 +73,29 @@ static bool answers_extend(struct nlpeer_answers *a, unsigned int size)
 }
 
 /**
- * nlpeer_answers_room - get room for the next message
+ * nlpeer_answers_more_room - get room where there is none left
  * @a: the answers
- * @len: length of its payload
+ * @size: bytes of the next message
  *
  * Context: process, may sleep.
- * Return: the datagram to put the message into, or NULL if memory is short.
+ * Return: see nlpeer_answers_room().
  */
-struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a, unsigned int len)
+struct sk_buff *nlpeer_answers_more_room(struct nlpeer_answers *a,
+					 unsigned int size)
 {
-	unsigned int size = nlmsg_total_size(len);
+	unsigned int most = size;
 
-	if (answers_extend(a, size))
-		return a->skb;
-
-	nlpeer_answers_flush(a);
-	/* An echo is as long as its request; for all else this is a guess. */
-	if (a->pack)
-		size = max(size, min(a->requests->len, a->limit));
-	a->skb = alloc_skb(size, GFP_KERNEL);
+	if (!answers_extend(a, size)) {
+		nlpeer_answers_flush(a);
+		/* An echo is as long as its request; else this is a guess. */
+		if (a->pack)
+			most = max(size, min(a->rest, a->limit));
+		a->skb = alloc_skb(most, GFP_KERNEL);
+		if (!a->skb || !a->pack)
+			return a->skb;
+	}
+	most = min(a->skb->len + skb_tailroom(a->skb), max(a->limit, size));
+	a->left = most - a->skb->len - size;
 	return a->skb;
 }
 

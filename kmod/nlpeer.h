@@ -18,6 +18,7 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
+#include <net/netlink.h>
 
 #include <uapi/linux/netlink_test.h>
 #include <uapi/linux/nlpeer.h>
@@ -245,8 +246,10 @@ struct nlpeer_net {
 /**
  * struct nlpeer_answers - answers to the requests of one datagram
  * @sk: the kernel's socket
- * @requests: the datagram, from the request that is being answered on
+ * @requests: the datagram
+ * @rest: bytes of it from the request on that is being answered
  * @skb: answers that have not been sent yet, or NULL
+ * @left: bytes for which there is room in it
  * @limit: bytes up to which answers are put together
  * @portid: who asks
  * @pack: there are several requests, and their answers are put together
@@ -255,9 +258,25 @@ struct nlpeer_answers {
 	struct sock *sk;
 	struct sk_buff *requests;
 	struct sk_buff *skb;
+	unsigned int rest;
+	unsigned int left;
 	unsigned int limit;
 	u32 portid;
 	bool pack;
+};
+
+/**
+ * struct nlpeer_tally - requests that went well, to be counted at once
+ * @requests: how many
+ * @replies: how many of them have a reply
+ * @rx: their length, with headers
+ * @tx: length of the replies, with headers
+ */
+struct nlpeer_tally {
+	unsigned int requests;
+	unsigned int replies;
+	unsigned int rx;
+	unsigned int tx;
 };
 
 /* main.c */
@@ -269,6 +288,8 @@ int nlpeer_stats_init(struct nlpeer_net *nn);
 void nlpeer_stats_exit(struct nlpeer_net *nn);
 void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			  unsigned int rx, unsigned int tx, int err);
+void nlpeer_count_tally(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			const struct nlpeer_tally *tally);
 void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			unsigned int tx);
 void nlpeer_count_events(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
@@ -361,10 +382,30 @@ int nlpeer_request_dump(struct nlpeer_net *nn, struct netlink_callback *cb,
 void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
 			  struct sk_buff *requests, bool pack);
 int nlpeer_answers_flush(struct nlpeer_answers *a);
-struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a, unsigned int len);
+struct sk_buff *nlpeer_answers_more_room(struct nlpeer_answers *a,
+					 unsigned int size);
 int nlpeer_answers_put(struct nlpeer_answers *a);
 void nlpeer_answers_ack(struct nlpeer_answers *a, struct nlmsghdr *nlh, int err,
 			const struct netlink_ext_ack *extack);
+
+/**
+ * nlpeer_answers_room - get room for the next message
+ * @a: the answers
+ * @len: length of its payload
+ *
+ * Context: process, may sleep.
+ * Return: the datagram to put the message into, or NULL if memory is short.
+ */
+static inline struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a,
+						  unsigned int len)
+{
+	unsigned int size = nlmsg_total_size(len);
+
+	if (size > a->left)
+		return nlpeer_answers_more_room(a, size);
+	a->left -= size;
+	return a->skb;
+}
 
 /* raw.c */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);

@@ -21,9 +21,8 @@ static_assert((int)NETLINK_TEST_A_EVENT_DATA == NLPEER_A_EVENT_DATA);
 static_assert((int)NETLINK_TEST_A_EVENT_OBJECT == NLPEER_A_EVENT_OBJECT);
 static_assert((int)NETLINK_TEST_A_EVENT_MAX == NLPEER_A_EVENT_MAX);
 
-static int raw_echo(struct nlpeer_net *nn, struct nlpeer_answers *answers,
-		    struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-		    unsigned int *tx)
+static int raw_echo(struct nlpeer_answers *answers, struct nlmsghdr *nlh,
+		    struct netlink_ext_ack *extack, unsigned int *tx)
 {
 	int len = nlmsg_len(nlh);
 	struct nlmsghdr *answer;
@@ -48,12 +47,13 @@ static int raw_echo(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 	if (!reply)
 		return -ENOMEM;
 
-	answer = nlmsg_put(reply, answers->portid, nlh->nlmsg_seq,
-			   NETLINK_TEST_MSG_ECHO, len, 0);
-	if (WARN_ON_ONCE(!answer))	/* the room was just made */
-		return -EMSGSIZE;
-
-	memcpy(nlmsg_data(answer), nlmsg_data(nlh), len);
+	/* The same message, but for where it comes from. */
+	answer = __skb_put(reply, nlmsg_total_size(len));
+	memcpy(answer, nlh, nlh->nlmsg_len);
+	if (nlmsg_padlen(len))
+		memset((u8 *)answer + nlh->nlmsg_len, 0, nlmsg_padlen(len));
+	answer->nlmsg_flags = 0;
+	answer->nlmsg_pid = answers->portid;
 	*tx = answer->nlmsg_len;
 	return nlpeer_answers_put(answers);
 }
@@ -72,8 +72,7 @@ static int raw_change(struct nlpeer_answers *answers,
 }
 
 static int raw_object_new(struct nlpeer_net *nn, struct nlpeer_answers *answers,
-			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-			  unsigned int *tx)
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 {
 	int err = raw_change(answers, nlh, extack);
 
@@ -83,8 +82,7 @@ static int raw_object_new(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 }
 
 static int raw_object_del(struct nlpeer_net *nn, struct nlpeer_answers *answers,
-			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-			  unsigned int *tx)
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 {
 	int err = raw_change(answers, nlh, extack);
 
@@ -188,8 +186,7 @@ static int raw_object_dump_done(struct netlink_callback *cb)
 static int raw_object_dump_request(struct nlpeer_net *nn,
 				   struct nlpeer_answers *answers,
 				   struct nlmsghdr *nlh,
-				   struct netlink_ext_ack *extack,
-				   unsigned int *tx)
+				   struct netlink_ext_ack *extack)
 {
 	struct netlink_dump_control control = {
 		.start = raw_object_dump_start,
@@ -203,9 +200,8 @@ static int raw_object_dump_request(struct nlpeer_net *nn,
 	return netlink_dump_start(nn->raw, answers->requests, nlh, &control);
 }
 
-static int raw_refuse(struct nlpeer_net *nn, struct nlpeer_answers *answers,
-		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-		      unsigned int *tx)
+static int raw_refuse(const struct nlmsghdr *nlh,
+		      struct netlink_ext_ack *extack)
 {
 	if (nlh->nlmsg_type == NETLINK_TEST_MSG_EVENT)
 		NL_SET_ERR_MSG_MOD(extack, "events are sent by the kernel only");
@@ -214,47 +210,56 @@ static int raw_refuse(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 	return -EOPNOTSUPP;
 }
 
-typedef int (*raw_handler)(struct nlpeer_net *nn,
-			   struct nlpeer_answers *answers, struct nlmsghdr *nlh,
-			   struct netlink_ext_ack *extack, unsigned int *tx);
-
-static raw_handler raw_find(const struct nlmsghdr *nlh)
+static int raw_handle(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+		      unsigned int *tx)
 {
 	switch (nlh->nlmsg_type) {
 	case NETLINK_TEST_MSG_ECHO:
-		return raw_echo;
+		return raw_echo(answers, nlh, extack, tx);
 	case NETLINK_TEST_MSG_OBJECT_NEW:
-		return raw_object_new;
+		return raw_object_new(nn, answers, nlh, extack);
 	case NETLINK_TEST_MSG_OBJECT_DEL:
-		return raw_object_del;
+		return raw_object_del(nn, answers, nlh, extack);
 	case NETLINK_TEST_MSG_OBJECT_GET:
-		return nlh->nlmsg_flags & NLM_F_DUMP ?
-		       raw_object_dump_request : raw_object_get;
+		if (nlh->nlmsg_flags & NLM_F_DUMP)
+			return raw_object_dump_request(nn, answers, nlh,
+						       extack);
+		return raw_object_get(nn, answers, nlh, extack, tx);
 	default:
-		return raw_refuse;
+		return raw_refuse(nlh, extack);
 	}
 }
 
+/* What goes well leaves @extack empty. */
 static void raw_request(struct nlpeer_net *nn, struct nlpeer_answers *answers,
-			struct nlmsghdr *nlh)
+			struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+			struct nlpeer_tally *tally)
 {
-	struct netlink_ext_ack extack = {};
 	unsigned int tx = 0;
 	int err = 0;
 
 	/* What is no request is passed over. */
 	if (nlh->nlmsg_flags & NLM_F_REQUEST &&
 	    nlh->nlmsg_type >= NLMSG_MIN_TYPE) {
-		err = raw_find(nlh)(nn, answers, nlh, &extack, &tx);
-
+		err = raw_handle(nn, answers, nlh, extack, &tx);
+		if (err && err != -EINTR) {
+			nlpeer_count_request(nn, NLPEER_CARRIER_RAW,
+					     nlh->nlmsg_len, 0, err);
+		} else {
+			tally->requests++;
+			tally->replies += tx != 0;
+			tally->rx += nlh->nlmsg_len;
+			tally->tx += tx;
+		}
 		/* A dump that has begun ends by itself, without an answer. */
-		nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len,
-				     tx, err == -EINTR ? 0 : err);
 		if (err == -EINTR)
 			return;
 	}
 	if (err || nlh->nlmsg_flags & NLM_F_ACK)
-		nlpeer_answers_ack(answers, nlh, err, &extack);
+		nlpeer_answers_ack(answers, nlh, err, extack);
+	if (err)
+		*extack = (struct netlink_ext_ack) {};
 }
 
 /*
@@ -266,18 +271,21 @@ static void raw_request(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 static void raw_input(struct sk_buff *skb)
 {
 	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
+	struct netlink_ext_ack extack = {};
+	struct nlpeer_tally tally = {};
 	struct nlpeer_answers answers;
+	struct nlmsghdr *nlh;
+	int rest = skb->len;
 
 	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
-	while (skb->len >= NLMSG_HDRLEN) {
-		struct nlmsghdr *nlh = nlmsg_hdr(skb);
-
-		if (nlh->nlmsg_len < NLMSG_HDRLEN || nlh->nlmsg_len > skb->len)
-			break;
-		raw_request(nn, &answers, nlh);
-		skb_pull(skb, min(NLMSG_ALIGN(nlh->nlmsg_len), skb->len));
+	for (nlh = nlmsg_hdr(skb); nlmsg_ok(nlh, rest);
+	     nlh = nlmsg_next(nlh, &rest)) {
+		answers.rest = rest;
+		raw_request(nn, &answers, nlh, &extack, &tally);
 	}
 	nlpeer_answers_flush(&answers);
+	if (tally.requests)
+		nlpeer_count_tally(nn, NLPEER_CARRIER_RAW, &tally);
 }
 
 /**
