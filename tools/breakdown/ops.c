@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Repeats one operation for ever with system calls alone, as the least that a
- * program can do, for nlvm profile: it calls marker() before each, and first
- * writes what it measures itself, as NANOSECONDS OPERATIONS.
+ * program can do, for nlvm profile: it first writes what it measures itself, as
+ * NANOSECONDS OPERATIONS, and then calls marker() before each.
  *
- *	ops-c echo-raw|batch-raw
+ *	ops-c echo-raw|batch-raw|event
  */
 #include <linux/netlink.h>
 #include <linux/netlink_test.h>
@@ -14,12 +14,19 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define PAYLOAD		64	/* that of all figures of the documentation */
-#define BATCH		64	/* requests in a datagram */
-#define MEASURED	1000
+#define PAYLOAD		64	/* what all figures of the documentation are about */
+#define BATCH		64
+#define WARMUP		1000
+#define MEASURED	2000
 #define SIZE		(NLMSG_HDRLEN + PAYLOAD)
+#define RCVBUF		(32 << 20)
+
+/* Enough events that none is waited for while it is measured. */
+#define BURST \
+	"nlctl beacon set --interval 0 --groups 3 --size 64 --burst 4000 >&2"
 
 static int fd;
+static unsigned int seq;
 static unsigned int count;	/* requests in a datagram */
 static char requests[BATCH * SIZE] __attribute__((aligned(8)));
 static char answers[65536] __attribute__((aligned(8)));
@@ -35,9 +42,8 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void operation(void)
+static void echo(void)
 {
-	static unsigned int seq;
 	struct nlmsghdr *h;
 	unsigned int i, n;
 	ssize_t got;
@@ -54,11 +60,22 @@ static void operation(void)
 			die("recv");
 		for (i = 0; i < got / SIZE; i++) {
 			h = (void *)(answers + i * SIZE);
-			if (h->nlmsg_len != SIZE || h->nlmsg_type != NETLINK_TEST_MSG_ECHO ||
+			if (h->nlmsg_len != SIZE ||
+			    h->nlmsg_type != NETLINK_TEST_MSG_ECHO ||
 			    h->nlmsg_seq != seq - count + n + i + 1)
 				die("answer");
 		}
 	}
+}
+
+/* As little as it takes to know that it is an event. */
+static void event(void)
+{
+	const struct nlmsghdr *h = (void *)answers;
+	ssize_t got = recv(fd, answers, sizeof(answers), MSG_DONTWAIT);
+
+	if (got < SIZE || h->nlmsg_type != NETLINK_TEST_MSG_EVENT)
+		die("event");
 }
 
 static unsigned long long now(void)
@@ -69,22 +86,13 @@ static unsigned long long now(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-int main(int argc, char **argv)
+static void prepare(void)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	unsigned long long began;
 	unsigned int i;
 
-	if (argc == 2 && !strcmp(argv[1], "echo-raw"))
-		count = 1;
-	else if (argc == 2 && !strcmp(argv[1], "batch-raw"))
-		count = BATCH;
-	else
-		return fprintf(stderr, "ops-c: name one operation: echo-raw, batch-raw\n"), 2;
-
-	fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_TEST);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&kernel, sizeof(kernel)))
-		die("socket");
+	if (connect(fd, (struct sockaddr *)&kernel, sizeof(kernel)))
+		die("connect");
 	for (i = 0; i < count; i++) {
 		struct nlmsghdr *h = (void *)(requests + i * SIZE);
 
@@ -93,7 +101,42 @@ int main(int argc, char **argv)
 		h->nlmsg_flags = NLM_F_REQUEST;
 		memset(NLMSG_DATA(h), 'x', PAYLOAD);
 	}
-	for (i = 0; i < MEASURED; i++)
+}
+
+static void listen_up(void)
+{
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = 1 << 2 };
+	int size = RCVBUF;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) ||
+	    bind(fd, (struct sockaddr *)&self, sizeof(self)) || system(BURST))
+		die("listen");
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc == 2 ? argv[1] : "";
+	void (*operation)(void) = echo;
+	unsigned long long began;
+	unsigned int i;
+
+	fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_TEST);
+	if (fd < 0)
+		die("socket");
+	if (!strcmp(name, "echo-raw")) {
+		count = 1;
+		prepare();
+	} else if (!strcmp(name, "batch-raw")) {
+		count = BATCH;
+		prepare();
+	} else if (!strcmp(name, "event")) {
+		operation = event;
+		listen_up();
+	} else {
+		fprintf(stderr, "ops-c: name one operation: batch-raw, echo-raw, event\n");
+		return 1;
+	}
+	for (i = 0; i < WARMUP; i++)
 		operation();
 	began = now();
 	for (i = 0; i < MEASURED; i++)

@@ -30,15 +30,15 @@ func New(conn io.ReadWriter) *Client {
 	return &Client{w: conn, r: bufio.NewReader(conn)}
 }
 
-// Error is a request that the stub refused, by the number it gives as reason:
-// of QEMU, 14 is memory that is not there and 22 all else.
+// Error is a request that the stub refused, by the number it gives as reason: of
+// QEMU, 0x14 is memory that is not there and 0x22 all else.
 type Error struct {
 	Request string
 	Number  int
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("debug stub: %s: error %d", e.Request, e.Number)
+	return fmt.Sprintf("debug stub: %s: error %02x", e.Request, e.Number)
 }
 
 // ErrExited says that the guest has ended.

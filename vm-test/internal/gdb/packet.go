@@ -22,26 +22,14 @@ const (
 	escapeBit = 0x20
 )
 
-// appendPacket appends data in its frame.
+// appendPacket appends data in its frame. Our requests have no byte that would
+// have to be escaped.
 func appendPacket(dst []byte, data string) []byte {
-	dst = append(dst, '$')
-	from := len(dst)
+	var sum byte
 	for i := range len(data) {
-		switch b := data[i]; b {
-		case '$', '#', '*', escape:
-			dst = append(dst, escape, b^escapeBit)
-		default:
-			dst = append(dst, b)
-		}
+		sum += data[i]
 	}
-	return fmt.Appendf(dst, "#%02x", sum(dst[from:]))
-}
-
-func sum(data []byte) (sum byte) {
-	for _, b := range data {
-		sum += b
-	}
-	return sum
+	return fmt.Appendf(dst, "$%s#%02x", data, sum)
 }
 
 // errDamaged is a packet whose checksum is wrong.

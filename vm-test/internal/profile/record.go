@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"slices"
+	"syscall"
 
 	"nlpeer/vm-test/internal/gdb"
 )
@@ -44,6 +47,9 @@ type Recording struct {
 // a [Recording] then tells how far it came.
 var ErrEnded = errors.New("the guest ended too early")
 
+// endings are how the end of the guest may look from here.
+var endings = []error{gdb.ErrExited, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET}
+
 type recorder struct {
 	Plan
 	Recording
@@ -55,7 +61,7 @@ type recorder struct {
 func Record(stub *gdb.Client, p Plan) (Recording, error) {
 	r := &recorder{Plan: p, stub: stub}
 	err := r.record()
-	if errors.Is(err, gdb.ErrExited) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) {
+	if slices.ContainsFunc(endings, func(e error) bool { return errors.Is(err, e) }) {
 		err = fmt.Errorf("%w: %w", ErrEnded, err)
 	}
 	return r.Recording, err

@@ -22,7 +22,7 @@ type Function struct {
 }
 
 // symbol is a function and where it begins. It ends where the next one begins,
-// unless it says so.
+// or before that if its end is known.
 type symbol struct {
 	Function
 	addr, end uint64
@@ -152,13 +152,15 @@ func OpenProgram(name string) (*Program, error) {
 	}
 	p := &Program{name: name}
 	for _, s := range all {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value != 0 {
-			sym := symbol{Function: Function{Name: cold(s.Name)}, addr: s.Value}
-			if s.Size > 0 {
-				sym.end = s.Value + s.Size
-			}
-			p.symbols = append(p.symbols, sym)
+		if elf.ST_TYPE(s.Info) != elf.STT_FUNC || int(s.Section) >= len(f.Sections) {
+			continue
 		}
+		sym := symbol{Function: Function{Name: cold(s.Name)}, addr: s.Value, end: s.Value + s.Size}
+		if s.Size == 0 { // written in assembly: up to the next one, or the last
+			in := f.Sections[s.Section]
+			sym.end = in.Addr + in.Size
+		}
+		p.symbols = append(p.symbols, sym)
 	}
 	return p, nil
 }
