@@ -35,7 +35,7 @@ func compile(t *testing.T, source string, flags ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "program")
-	cmd := exec.Command("gcc", append([]string{"-x", "c", "-O1", "-o", file, "-"}, flags...)...)
+	cmd := exec.Command("gcc", append([]string{"-x", "c", "-O1", "-nostdlib", "-Wl,-e,main", "-o", file, "-"}, flags...)...)
 	cmd.Stdin = strings.NewReader(source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
