@@ -153,6 +153,13 @@ func TestEscapesAndRuns(t *testing.T) {
 	}
 }
 
+func TestTooLong(t *testing.T) {
+	c := stub(t, exchange{"$g#67", "+" + packet(strings.Repeat("0", 64<<10+1))})
+	if _, err := c.Registers(); err == nil || !strings.Contains(err.Error(), "longer than 65536 bytes") {
+		t.Errorf("a packet without end: %v", err)
+	}
+}
+
 // A damaged answer is asked for again, three times.
 func TestDamagedAnswer(t *testing.T) {
 	c := stub(t,

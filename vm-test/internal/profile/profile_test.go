@@ -25,7 +25,7 @@ ffffffff81000300 T netlink_sendmsg
 ffffffff81000400 T __alloc_skb
 ffffffff81000500 T memset
 ffffffff81000600 T asm_exc_page_fault
-ffffffff81000700 d some_data
+ffffffff81000302 d some_data
 ffffffffc0000000 t raw_echo	[nlpeer]
 ffffffffc0000100 t raw_echo.cold	[nlpeer]
 `
@@ -220,6 +220,9 @@ func (g *guest) Write(p []byte) (int, error) {
 	answer := "OK"
 	switch request[0] {
 	case 'c':
+		if g.stops > 0 && g.steps == 0 {
+			g.t.Errorf("asked to go on at a breakpoint, after %d stops", g.stops)
+		}
 		g.stops++
 		g.steps = 0
 		answer = "T05"
