@@ -262,6 +262,9 @@ func TestRecord(t *testing.T) {
 	if r.Hits != plan.Calls() || len(r.Operations) != plan.Operations {
 		t.Errorf("%d hits and %d operations, want %d and %d", r.Hits, len(r.Operations), plan.Calls(), plan.Operations)
 	}
+	if want := plan.Calls() + len(g.foreign); g.stops != want {
+		t.Errorf("%d stops, want %d: those of the other process are none of ours", g.stops, want)
+	}
 	for _, op := range r.Operations {
 		if len(op) != 3 || op[0].PC != marked || op[2].PC != marked+8 {
 			t.Errorf("an operation of %v", op)
