@@ -199,15 +199,15 @@ func TestBadKallsyms(t *testing.T) {
 	}
 }
 
-// A guest is a program whose stub we play: it has the same two instructions for
-// ever, and another process has other code at the marker's address.
+// A guest is a program whose stub we play: it has the same three instructions
+// for ever, and another process has other code at the marker's address.
 type guest struct {
 	t       *testing.T
 	steps   int // done so far
 	stops   int
 	ends    int // after so many stops; 0 for never
 	foreign map[int]bool
-	in, out bytes.Buffer
+	out     bytes.Buffer
 }
 
 func (g *guest) Read(p []byte) (int, error) { return g.out.Read(p) }
