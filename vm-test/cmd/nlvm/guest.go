@@ -40,6 +40,7 @@ type guestRun struct {
 	// attach is called with the machine before the command begins. The command
 	// is ended when the channel that it returns is closed.
 	attach func(*machine.Machine) (<-chan struct{}, error)
+	stdin  io.Reader // nil for ours
 	stdout io.Writer // nil for ours
 }
 
@@ -167,6 +168,9 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 		if request.Enough, err = g.attach(m); err != nil {
 			return 0, err
 		}
+	}
+	if g.stdin != nil {
+		request.Stdin = g.stdin
 	}
 	return m.Run(ctx, request)
 }

@@ -41,7 +41,8 @@ type profileRun struct {
 	done   chan struct{} // closed when recorded and err are set
 	result profile.Recording
 	err    error
-	clock  clock
+	output output
+	over   chan struct{} // closed when the machine has ended
 }
 
 func newProfile() *cobra.Command {
@@ -155,14 +156,18 @@ func (p *profileRun) run() error {
 	p.collect = []string{kallsyms}
 	p.place = func(string) string { return symbols }
 	// The kernel's addresses are others at each boot, and a module's at each load.
-	p.argv = append([]string{"sh", "-c", `cat /proc/kallsyms >` + kallsyms + ` && exec "$@"`, "nlvm"}, p.argv...)
+	// The program begins when we have begun to look: what comes before would only
+	// meet the breakpoint at addresses of its own.
+	p.argv = append([]string{"sh", "-c", `cat /proc/kallsyms >` + kallsyms + ` && echo && read -r go && exec "$@"`, "nlvm"}, p.argv...)
 	p.accel = string(qemu.TCG)
-	p.stdout = &p.clock
+	p.output.ready, p.over = make(chan struct{}), make(chan struct{})
+	p.stdout = &p.output
 	p.attach = p.record
 	status := p.do()
 	if p.done == nil {
 		return status // not started
 	}
+	close(p.over)
 	<-p.done
 	return p.report(program, symbols, status)
 }
@@ -188,25 +193,45 @@ func (p *profileRun) programFile() (string, error) {
 	return "", fmt.Errorf("no --put sends %s; name the program that has the marker with --program", p.argv[0])
 }
 
-// record begins to follow the guest, which is stopped until then. It is done
+// record follows the guest from when its program is about to begin. It is done
 // when the returned channel is closed.
 func (p *profileRun) record(m *machine.Machine) (<-chan struct{}, error) {
-	conn, err := m.Debug()
-	if err != nil {
-		return nil, err
+	begin, let := io.Pipe()
+	p.stdin = begin
+	if in := standardInput(); in != nil {
+		p.stdin = io.MultiReader(begin, in)
 	}
 	enough := make(chan struct{})
 	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
-		p.result, p.err = profile.Record(gdb.New(conn), p.plan)
-		if p.err == nil {
+		select {
+		case <-p.output.ready:
+		case <-p.over:
+			p.err = profile.ErrEnded
+			return
+		}
+		if p.err = p.follow(m, let); p.err == nil {
 			close(enough)
 		} else if !errors.Is(p.err, profile.ErrEnded) {
 			m.Close() // it may stand still
 		}
 	}()
 	return enough, nil
+}
+
+// follow has the program begin, and records it.
+func (p *profileRun) follow(m *machine.Machine, let *io.PipeWriter) error {
+	conn, err := m.Debug()
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.WriteString(let, "\n")
+		let.Close()
+	}()
+	p.result, err = profile.Record(gdb.New(conn), p.plan)
+	return err
 }
 
 // report prints the breakdown, or says why there is none.
@@ -231,7 +256,7 @@ func (p *profileRun) report(program *profile.Program, kallsyms string, status er
 		return err
 	}
 	b := profile.New(symbols, p.result)
-	b.Clock = p.clock.perOperation
+	b.Clock = p.output.clock
 	print := map[string]func(io.Writer) error{"text": b.Text, "json": b.JSON, "folded": b.Folded}[p.format]
 	return errors.Join(print(os.Stdout), status)
 }
@@ -246,29 +271,38 @@ func (p *profileRun) short(status error, reason string) error {
 	return status
 }
 
-// clock passes a program's output on to standard error, and reads the line by
+// output passes a program's output on to standard error, and reads the line by
 // which it tells what it measured.
-type clock struct {
-	line         []byte
-	perOperation float64
+type output struct {
+	ready chan struct{} // closed at the first line, which is not the program's
+	begun bool
+	line  []byte
+	clock float64 // nanoseconds for an operation
 }
 
 // clockLine is longer than such a line.
 const clockLine = 64
 
-func (c *clock) Write(text []byte) (int, error) {
+func (o *output) Write(text []byte) (int, error) {
+	written := len(text)
+	if !o.begun && written > 0 {
+		o.begun = true
+		close(o.ready)
+		text = text[1:]
+	}
 	for _, b := range text {
 		if b != '\n' {
-			if len(c.line) < clockLine {
-				c.line = append(c.line, b)
+			if len(o.line) < clockLine {
+				o.line = append(o.line, b)
 			}
 			continue
 		}
 		var nanoseconds, operations float64
-		if n, _ := fmt.Sscanf(string(c.line), "%g %g", &nanoseconds, &operations); n == 2 && operations > 0 && c.perOperation == 0 {
-			c.perOperation = nanoseconds / operations
+		if n, _ := fmt.Sscanf(string(o.line), "%g %g", &nanoseconds, &operations); n == 2 && operations > 0 && o.clock == 0 {
+			o.clock = nanoseconds / operations
 		}
-		c.line = c.line[:0]
+		o.line = o.line[:0]
 	}
-	return os.Stderr.Write(text)
+	_, err := os.Stderr.Write(text)
+	return written, err
 }
