@@ -35,6 +35,7 @@ type profileRun struct {
 	program    string
 	warmup     int
 	operations int
+	limit      int
 	format     string
 
 	plan   profile.Plan
@@ -109,6 +110,7 @@ all was recorded.`,
 	set.StringVar(&p.program, "program", "", "`FILE` here that is the program with the marker (default: what --put sends as COMMAND)")
 	set.IntVar(&p.warmup, "warmup", 50, "operations to let pass first")
 	set.IntVar(&p.operations, "operations", 4, "operations to follow")
+	set.IntVar(&p.limit, "limit", 200000, "instructions that an operation may take")
 	set.StringVarP(&p.format, "output", "o", "text", "`FORMAT`: text, json or folded")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "folded"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -118,6 +120,8 @@ func (p *profileRun) check() error {
 	switch {
 	case p.operations < 1:
 		return fmt.Errorf("--operations %d: give at least 1", p.operations)
+	case p.limit < 1:
+		return fmt.Errorf("--limit %d: give at least 1", p.limit)
 	case p.warmup < 0:
 		return fmt.Errorf("--warmup %d: give a number, or 0 for none", p.warmup)
 	case p.smp != 1:
@@ -142,7 +146,7 @@ func (p *profileRun) run() error {
 	if err != nil {
 		return err
 	}
-	p.plan = profile.Plan{Warmup: p.warmup, Operations: p.operations}
+	p.plan = profile.Plan{Warmup: p.warmup, Operations: p.operations, Limit: p.limit}
 	if p.plan.Marker, p.plan.Code, err = program.Marker(p.marker); err != nil {
 		return err
 	}
@@ -238,6 +242,8 @@ func (p *profileRun) follow(m *machine.Machine, let *io.PipeWriter) error {
 func (p *profileRun) report(program *profile.Program, kallsyms string, status error) error {
 	switch {
 	case p.err == nil:
+	case errors.Is(p.err, profile.ErrTooLong):
+		return fmt.Errorf("an operation takes more than %d instructions, or waits for something; if it is just long, raise --limit", p.limit)
 	case !errors.Is(p.err, profile.ErrEnded):
 		return p.err
 	case p.result.Hits == 0:

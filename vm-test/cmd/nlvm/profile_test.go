@@ -114,7 +114,7 @@ func TestProfileUnfinished(t *testing.T) {
 	file := build(t, "../../testdata/marked")
 	profile := func(args ...string) result {
 		return finish(t, command(t, append([]string{"profile", "--icount=false", "--no-module", "--no-commands",
-			"--warmup", "3", "--operations", "2", "--put", file + ":marked"}, args...)...))
+			"--warmup", "3", "--operations", "2", "--limit", "3000", "--put", file + ":marked"}, args...)...))
 	}
 	profile("--", "./marked", "5", "0").want(t, 2, "", "the command called marker 5 times, and 6 are needed")
 	profile("--", "./marked", "4", "7").want(t, 7, "", "the command called marker 4 times, and 6 are needed")
@@ -136,6 +136,7 @@ func TestProfileUsage(t *testing.T) {
 	}{
 		{nil, "usage: nlvm profile"},
 		{[]string{"--operations", "0", "--", "x"}, "--operations 0: give at least 1"},
+		{[]string{"--limit", "0", "--", "x"}, "--limit 0: give at least 1"},
 		{[]string{"--warmup", "-1", "--", "x"}, "--warmup -1"},
 		{[]string{"--smp", "2", "--", "x"}, "needs --smp 1"},
 		{[]string{"--accel", "kvm", "--", "x"}, "needs --accel tcg"},

@@ -253,7 +253,7 @@ func (g *guest) Write(p []byte) (int, error) {
 }
 
 func TestRecord(t *testing.T) {
-	plan := profile.Plan{Marker: marked, Code: []byte(code), Warmup: 2, Operations: 3}
+	plan := profile.Plan{Marker: marked, Code: []byte(code), Warmup: 2, Operations: 3, Limit: 3}
 	g := &guest{t: t, foreign: map[int]bool{1: true, 3: true}}
 	r, err := profile.Record(gdb.New(g), plan)
 	if err != nil {
@@ -274,5 +274,14 @@ func TestRecord(t *testing.T) {
 	g = &guest{t: t, ends: 3}
 	if r, err = profile.Record(gdb.New(g), plan); !errors.Is(err, profile.ErrEnded) || r.Hits != 2 {
 		t.Errorf("a guest that ends: %d hits, %v", r.Hits, err)
+	}
+
+	// One that is too long goes on at full speed, and is told from one that ends.
+	plan.Limit = 2
+	if r, err = profile.Record(gdb.New(&guest{t: t}), plan); !errors.Is(err, profile.ErrTooLong) {
+		t.Errorf("a long operation: %d hits, %v", r.Hits, err)
+	}
+	if r, err = profile.Record(gdb.New(&guest{t: t, ends: 4}), plan); !errors.Is(err, profile.ErrEnded) || r.Hits != 3 {
+		t.Errorf("a guest that ends in an operation: %d hits, %v", r.Hits, err)
 	}
 }

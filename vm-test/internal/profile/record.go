@@ -27,6 +27,10 @@ type Plan struct {
 	// Warmup is how many operations to let pass first, and Operations how many to
 	// follow.
 	Warmup, Operations int
+	// Limit is how many instructions an operation may take. A program that ends or
+	// waits would otherwise be followed into the kernel's idle loop, which nothing
+	// interrupts.
+	Limit int
 }
 
 // Calls is how often the program has to call its marker for all of it.
@@ -49,6 +53,9 @@ var ErrEnded = errors.New("the guest ended too early")
 
 // endings are how the end of the guest may look from here.
 var endings = []error{gdb.ErrExited, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET}
+
+// ErrTooLong says that an operation took more instructions than the limit.
+var ErrTooLong = errors.New("an operation takes too many instructions")
 
 type recorder struct {
 	Plan
@@ -159,6 +166,13 @@ func (r *recorder) follow() ([]Sample, error) {
 		}
 		if hit, err := r.hit(regs); hit || err != nil {
 			return op, err
+		}
+		if len(op) == r.Limit {
+			// At full speed it shows whether the guest has come to its end.
+			if err := r.next(); err != nil {
+				return nil, err
+			}
+			return nil, ErrTooLong
 		}
 	}
 }
