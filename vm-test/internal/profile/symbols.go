@@ -119,7 +119,7 @@ func readKallsyms(r io.Reader) ([]symbol, error) {
 // entryLabel says that a symbol is a place in the kernel's entry of system
 // calls and no function of its own.
 func entryLabel(name string) bool {
-	return strings.HasPrefix(name, "entry_SYSCALL_64_") || name == "syscall_return_via_sysret"
+	return strings.HasPrefix(name, "entry_SYSCALL_64_") || strings.HasPrefix(name, "entry_SYSRETQ_") || name == "syscall_return_via_sysret"
 }
 
 // cold gives a part of a function that the compiler has moved away the name of
