@@ -4,6 +4,8 @@ package client
 
 import (
 	"context"
+	"encoding/binary"
+	"slices"
 	"time"
 
 	"nlpeer/pkg/wire"
@@ -24,17 +26,25 @@ type Batch struct {
 	buf  []byte // the messages, one behind the other
 	reqs []request
 	bad  []badRequest // those without a message, in order
+	// room is the sum of that of all requests; others says that some are no
+	// echoes.
+	room   int
+	others bool
 
 	// Where it is on its way, see flight.
 
-	first int    // what the index of request 0 is to be
-	base  uint32 // its sequence number
-	sent  int    // requests from here on are still here
-	open  int    // those sent that are not done with
-	due   int    // the first of bad that is not told of
+	first int // what the index of request 0 is to be
+	// base is the sequence number of request 0 as the messages have it. While
+	// they are encoded it is what it will most likely be, see rebase.
+	base uint32
+	sent int // requests from here on are still here
+	open int // those sent that are not done with
+	due  int // the first of bad that is not told of
 	// answered up to here, as far as it is known; only kept if there are bad ones.
 	front    int
 	deadline time.Time // of its answers, zero before the first wait
+	// following is the sequence number after that of the last request.
+	following uint32
 
 	held     []byte // an answer whose acknowledgment is still to come
 	heldType uint16
@@ -85,6 +95,7 @@ func (k requestKind) op() string {
 const (
 	wantAnswer = 1 << iota
 	wantAck
+	wantEcho // an answer to an echo, and no acknowledgment
 )
 
 // An Answer is what became of one request.
@@ -112,33 +123,36 @@ func (b *Batch) Len() int { return len(b.reqs) }
 
 // Reset forgets the requests and keeps the memory for others.
 func (b *Batch) Reset() {
-	b.buf, b.reqs = b.buf[:0], b.reqs[:0]
-	if b.bad != nil {
-		clear(b.bad)
-		b.bad = b.bad[:0]
-	}
+	clear(b.bad)
+	b.buf, b.reqs, b.bad = b.buf[:0], b.reqs[:0], b.bad[:0]
+	b.room, b.others = 0, false
+	b.base = b.following
 }
 
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
-// the answers came. A peer that packs answers as many requests of one datagram in
-// one as fit in; one that does not, as each peer before version 1.1 of the module,
-// and generic netlink and rtnetlink always, needs one for each answer.
+// the answers came. A peer that packs answers several requests of one datagram by
+// one. One that does not needs one for each answer: an older module or one loaded
+// with batch=0, generic netlink and rtnetlink always.
 func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.datagramsIn }
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.
 func (b *Batch) Echo(payload []byte) {
-	c := b.c
-	if len(payload) > c.payloadMax() {
-		b.refuse("echo", sizeError{"payload", len(payload), c.payloadMax()})
+	f, start := &b.c.echoes, len(b.buf)
+	if len(payload) > f.max {
+		b.refuse("echo", sizeError{"payload", len(payload), f.max})
 		return
 	}
-	start := len(b.buf)
-	buf := c.appendEcho(b.buf, 0, payload)
-	room, wants := roomFor(len(buf)-start), uint8(wantAnswer)
-	if c.cfg.Acknowledge {
-		room, wants = room+ackRoom, wantAnswer|wantAck
+	n := f.size(len(payload))
+	if cap(b.buf)-start < n {
+		b.buf = slices.Grow(b.buf, n)
 	}
-	b.add(kindEcho, wants, room, buf)
+	end := start + n
+	b.buf = b.buf[:end]
+	f.put(b.buf[start:end], b.base+uint32(len(b.reqs)), payload)
+
+	room := f.room + 2*uint32(n)
+	b.room += int(room)
+	b.reqs = append(b.reqs, request{end: end, room: room, kind: kindEcho, wants: f.wants, want: f.wants})
 }
 
 // Get adds what [Conn.GetObject] asks. Its Object has the answer.
@@ -152,7 +166,7 @@ func (b *Batch) Get(key string) {
 	if b.c.cfg.Acknowledge {
 		room, wants = room+ackRoom, wantAnswer|wantAck
 	}
-	b.add(kindGet, wants, room, b.c.appendObjectGet(b.buf, 0, key))
+	b.add(kindGet, wants, room, b.c.appendObjectGet(b.buf, b.base+uint32(len(b.reqs)), key))
 }
 
 // NewObject adds what [Conn.NewObject] asks.
@@ -161,7 +175,7 @@ func (b *Batch) NewObject(key string, flags wire.Modifier, values ...[]byte) {
 		b.refuse(objectNew.name, err)
 		return
 	}
-	b.add(kindNew, wantAck, ackRoom, b.c.appendObjectNew(b.buf, 0, key, flags, values))
+	b.add(kindNew, wantAck, ackRoom, b.c.appendObjectNew(b.buf, b.base+uint32(len(b.reqs)), key, flags, values))
 }
 
 // DeleteObject adds what [Conn.DeleteObject] asks.
@@ -170,7 +184,7 @@ func (b *Batch) DeleteObject(key string) {
 		b.refuse(objectDel.name, err)
 		return
 	}
-	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectDel(b.buf, 0, key))
+	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectDel(b.buf, b.base+uint32(len(b.reqs)), key))
 }
 
 // DeleteObjects adds what [Conn.DeleteObjects] asks.
@@ -179,7 +193,7 @@ func (b *Batch) DeleteObjects(prefix string) {
 		b.refuse(objectDel.name, err)
 		return
 	}
-	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, 0, prefix))
+	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, b.base+uint32(len(b.reqs)), prefix))
 }
 
 // add adds the request that buf ends with.
@@ -190,7 +204,9 @@ func (b *Batch) add(kind requestKind, wants uint8, room int, buf []byte) {
 		return
 	}
 	b.buf = buf
-	b.reqs = append(b.reqs, request{end: len(buf), room: uint32(room), kind: kind, wants: wants})
+	b.room += room
+	b.others = true
+	b.reqs = append(b.reqs, request{end: len(buf), room: uint32(room), kind: kind, wants: wants, want: wants})
 }
 
 // refuse adds a request that is not sent.
@@ -203,7 +219,8 @@ func (b *Batch) refuse(op string, err error) {
 // with what became of each. The Answers come as the peer gives them, which from
 // the kernel is the order of the requests. Many requests are on their way at a
 // time, but never more than the receive buffer has room for the answers to, so
-// that none is lost; what does not fit at once is sent as answers come in.
+// that none is lost; what does not fit at once is sent as answers come in. One
+// request is sent also if there can never be room for what comes back.
 //
 // A request that fails has its error in its Answer, and does not keep the others
 // from going on. The error of Do says that the whole could not be carried to its
@@ -218,8 +235,8 @@ func (b *Batch) refuse(op string, err error) {
 // [wire.ObjectMax].
 //
 // The Conn is in use until Do returns: other calls wait, so that one in answer,
-// Close included, waits for ever. b may be sent again. Nothing is allocated,
-// except for errors.
+// Close included, waits for ever. b may be sent again. Nothing is allocated
+// but errors, if answer is not a new closure for each call.
 func (c *Conn) Do(ctx context.Context, b *Batch, answer func(Answer)) error {
 	const op = "batch"
 	if b.c != c {
@@ -233,14 +250,35 @@ func (c *Conn) Do(ctx context.Context, b *Batch, answer func(Answer)) error {
 	return opError(op, c.flight.carry(&lim, b, answer))
 }
 
-// start puts the batch before its first request, which will have the sequence
-// number base.
+// start puts the batch before its first request, which has the sequence number
+// base.
 func (b *Batch) start(base uint32) {
-	b.base = base
+	if b.base != base {
+		b.rebase(base)
+	}
+	b.following = base + uint32(max(len(b.reqs), 1))
 	b.sent, b.open, b.due, b.front = 0, 0, 0, 0
 	b.deadline = time.Time{}
 	b.heldBy = -1
 	b.datagramsOut, b.datagramsIn = 0, 0
+}
+
+// rebase makes base the sequence number of the first request, of a batch that is
+// sent again or that was encoded while other calls were made.
+func (b *Batch) rebase(base uint32) {
+	b.base = base
+	start := 0
+	for i := range b.reqs {
+		if r := &b.reqs[i]; r.wants != 0 {
+			r.want = r.wants
+			binary.NativeEndian.PutUint32(b.buf[start+8:], base)
+			if b.c.cfg.Carrier == Connector {
+				binary.NativeEndian.PutUint32(b.buf[start+wire.HeaderLen+8:], base)
+			}
+			start = r.end
+		}
+		base++
+	}
 }
 
 // done says that all requests have come to their end.

@@ -37,6 +37,9 @@ type Conn struct {
 	rest   []byte
 	raw    bool   // what is expected is small, see rawLimit
 	cookie uint32 // repeated in the answers on the connector
+	echoes echoForm
+	// overran says that the receive buffer was full during the exchange.
+	overran bool
 
 	// What receive leaves.
 	n     int
@@ -95,6 +98,7 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 		_ = c.close()
 		return nil, err
 	}
+	c.echoes = c.newEchoForm()
 
 	// What came in before the socket was connected may be from anybody.
 	for {
@@ -198,13 +202,13 @@ func (c *Conn) begin(lim *limit) error {
 		c.stale.Add(1)
 	}
 	c.seq++
+	c.overran = false
 	return nil
 }
 
 // next returns the next message that answers the request in progress, a view
 // that is valid until the next call. It drops and counts all others.
 func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
-	overrun := false
 	for {
 		for len(c.rest) > 0 {
 			m, rest, err := wire.NextMessage(c.rest)
@@ -216,42 +220,49 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 				return m, nil
 			}
 		}
-
-		c.n, c.errno = recv(c.fd, c.buf, c.raw)
-		if c.errno == unix.EAGAIN {
-			if overrun {
-				return wire.Message{}, &OverrunError{Op: op, Count: c.overruns.Load()}
-			}
-			if c.silent() {
-				return wire.Message{}, errNobody
-			}
-			if err := c.wait(lim); err != nil {
-				c.unsettled = true
-				return wire.Message{}, err
-			}
-		}
-
-		switch c.errno {
-		case 0:
-			c.tapped(c.buf, c.n)
-			if c.n > len(c.buf) {
-				h, err := wire.ParseHeader(c.buf)
-				if err != nil || c.ours(wire.Message{Header: h, Body: c.buf[wire.HeaderLen:]}) {
-					return wire.Message{}, ErrTruncated
-				}
-				continue
-			}
-			c.rest = c.buf[:c.n]
-		case unix.ENOBUFS:
-			// What was queued before the overrun is still there, and the answer
-			// may be in it.
-			c.overruns.Add(1)
-			overrun = true
-		case unix.EINTR:
-		default:
-			return wire.Message{}, os.NewSyscallError("recvfrom", c.errno)
+		if err := c.more(op, lim); err != nil {
+			return wire.Message{}, err
 		}
 	}
+}
+
+// more receives the next datagram into rest, which may be empty after it.
+func (c *Conn) more(op string, lim *limit) error {
+	c.n, c.errno = recv(c.fd, c.buf, c.raw)
+	if c.errno == unix.EAGAIN {
+		if c.overran {
+			return &OverrunError{Op: op, Count: c.overruns.Load()}
+		}
+		if c.silent() {
+			return errNobody
+		}
+		if err := c.wait(lim); err != nil {
+			c.unsettled = true
+			return err
+		}
+	}
+
+	switch c.errno {
+	case 0:
+		c.tapped(c.buf, c.n)
+		if c.n > len(c.buf) {
+			h, err := wire.ParseHeader(c.buf)
+			if err != nil || c.ours(wire.Message{Header: h, Body: c.buf[wire.HeaderLen:]}) {
+				return ErrTruncated
+			}
+			return nil
+		}
+		c.rest = c.buf[:c.n]
+	case unix.ENOBUFS:
+		// What was queued before the overrun is still there, and the answer
+		// may be in it.
+		c.overruns.Add(1)
+		c.overran = true
+	case unix.EINTR:
+	default:
+		return os.NewSyscallError("recvfrom", c.errno)
+	}
+	return nil
 }
 
 // silent says that the kernel has answered by now if it ever will. On other

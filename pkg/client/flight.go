@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"os"
 	"syscall"
 
@@ -55,7 +56,7 @@ type flight struct {
 	overrun bool
 
 	sent, received uint64 // datagrams
-	ended, failed  uint64 // requests
+	failed         uint64 // requests
 }
 
 // open reads how large the socket's buffers are.
@@ -108,7 +109,7 @@ func (f *flight) launch(b *Batch) error {
 		}
 	}
 	b.start(c.seq)
-	c.seq += uint32(max(len(b.reqs), 1) - 1)
+	c.seq = b.following - 1
 	f.out = append(f.out, b)
 	return nil
 }
@@ -169,39 +170,42 @@ type packed struct {
 	short bool
 }
 
-// pack completes the messages of the next datagram.
+// pack finds the next datagram.
 func (f *flight) pack(b *Batch) packed {
-	c := f.c
-	from := b.begins(b.sent)
-	start := from
-	p := packed{next: b.sent, short: true}
-	buf, reqs := b.buf, b.reqs
-	seq := b.base + uint32(p.next)
+	p := packed{next: len(b.reqs), n: len(b.reqs) - len(b.bad), room: b.room}
+	if b.sent > 0 || b.room > f.free || len(b.buf) > f.most || f.c.cfg.Carrier == Connector {
+		p = f.cut(b)
+	}
+	if p.next > b.sent {
+		p.data = b.buf[b.begins(b.sent):b.reqs[p.next-1].end]
+	}
+	p.short = !b.others && len(p.data) <= rawLimit
+	return p
+}
+
+// cut takes as many of the next requests as fit.
+func (f *flight) cut(b *Batch) packed {
+	p, reqs := packed{next: b.sent}, b.reqs
+	most := b.begins(p.next) + f.most
+	free := f.free
+	if !f.onWay() {
+		free = math.MaxInt // for one, whatever it takes
+	}
 	for p.next < len(reqs) {
 		r := &reqs[p.next]
-		if r.kind != kindBad {
-			if r.end-from > f.most || p.n > 0 && c.cfg.Carrier == Connector {
-				break
-			}
-			if room := p.room + int(r.room); room <= f.free || p.n == 0 && !f.onWay() {
-				p.room = room
-			} else {
-				break
-			}
-			binary.NativeEndian.PutUint32(buf[start+8:], seq)
-			if c.cfg.Carrier == Connector {
-				binary.NativeEndian.PutUint32(buf[start+wire.HeaderLen+8:], seq)
-			}
-			r.want = r.wants
-			p.short = p.short && r.kind == kindEcho
-			start = r.end
-			p.n++
+		if r.end > most || p.room+int(r.room) > free {
+			break
 		}
-		seq++
+		p.room += int(r.room)
 		p.next++
+		if r.wants != 0 {
+			p.n++
+			free = f.free
+			if f.c.cfg.Carrier == Connector {
+				break // which looks at the first message alone
+			}
+		}
 	}
-	p.data = buf[from:start]
-	p.short = p.short && len(p.data) <= rawLimit
 	return p
 }
 
@@ -221,7 +225,7 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 				f.lose(func(op string) error { return &OverrunError{Op: op, Count: c.overruns.Load()} })
 				return true, nil
 			case c.silent():
-				f.lose(func(op string) error { return opError(op, errNobody) })
+				f.lose(func(op string) error { return errNobody })
 				return true, nil
 			case !wait:
 				return false, nil
@@ -247,58 +251,107 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 	}
 }
 
+// walkEchoes gives the answers at the front of a datagram to whom they are for,
+// as long as they are echoes on the raw protocol, which is what batches are made
+// for, and of one batch. It returns where it ends.
+func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
+	c := f.c
+	for end < len(d) {
+		m := d[end:]
+		n := wire.MessageLen(m)
+		if n == 0 {
+			break
+		}
+		h := (*[wire.HeaderLen]byte)(m)
+		i := int(binary.NativeEndian.Uint32(h[8:]) - b.base)
+		if i >= b.sent || binary.NativeEndian.Uint32(h[12:]) != c.port {
+			break
+		}
+		r := &b.reqs[i]
+		if r.want != wantEcho || binary.NativeEndian.Uint16(h[4:]) != c.echoes.answer {
+			break
+		}
+		r.want = 0
+		f.free += int(r.room)
+		b.open--
+		end += wire.Align(n)
+		f.answer(Answer{Index: b.first + i, Payload: m[wire.HeaderLen:n:n]})
+		if b.due < len(b.bad) {
+			f.tell(b)
+		}
+	}
+	return end
+}
+
 // walk gives the answers in a datagram to whom they are for.
 func (f *flight) walk(d []byte) error {
-	c := f.c
-	echo := c.echoType()
-	counted := false
+	c, b, counted := f.c, f.out[0], false
+	if c.echoes.plain {
+		if end := f.walkEchoes(d, b); end > 0 {
+			counted = true
+			f.received++
+			b.datagramsIn++
+			d = d[min(end, len(d)):]
+		}
+	}
 	for len(d) > 0 {
 		n := wire.MessageLen(d)
 		if n == 0 {
 			_, _, err := wire.NextMessage(d)
 			return err
 		}
-		h := wire.Header{
-			Type:   binary.NativeEndian.Uint16(d[4:]),
-			Seq:    binary.NativeEndian.Uint32(d[8:]),
-			PortID: binary.NativeEndian.Uint32(d[12:]),
-		}
-		body := d[wire.HeaderLen:n:n]
-		ours := h.PortID == c.port
-		if c.cfg.Carrier == Connector {
-			h.Seq, ours = c.connectorSeq(body)
-		}
-		if b, i := f.find(h.Seq); !ours {
-			c.foreign.Add(1)
-		} else if b == nil || b.reqs[i].want == 0 {
-			c.stale.Add(1)
-		} else {
-			if !counted {
-				counted = true
-				f.received++
-				b.datagramsIn++
-			}
-			if b.reqs[i].want == wantAnswer && h.Type == echo && b.reqs[i].kind == kindEcho {
-				payload, err := c.echoAnswer(body)
-				f.finish(b, i, Answer{Payload: payload, Err: opError("echo", err)})
-			} else {
-				h.Len, h.Flags = uint32(n), binary.NativeEndian.Uint16(d[6:])
-				f.take(b, i, wire.Message{Header: h, Body: body})
-			}
-		}
+		h, body := (*[wire.HeaderLen]byte)(d), d[wire.HeaderLen:n:n]
 		d = d[min(wire.Align(n), len(d)):]
+
+		seq, ours := binary.NativeEndian.Uint32(h[8:]), binary.NativeEndian.Uint32(h[12:]) == c.port
+		if c.cfg.Carrier == Connector {
+			seq, ours = c.connectorSeq(body)
+		}
+		if !ours {
+			c.foreign.Add(1)
+			continue
+		}
+		i := int(seq - b.base)
+		if i >= b.sent {
+			found := f.find(seq)
+			if found == nil {
+				c.stale.Add(1)
+				continue
+			}
+			b = found
+			i = int(seq - b.base)
+		}
+		r := &b.reqs[i]
+		if r.want == 0 {
+			c.stale.Add(1)
+			continue
+		}
+		if !counted {
+			counted = true
+			f.received++
+			b.datagramsIn++
+		}
+
+		f.take(b, i, wire.Message{Header: wire.Header{
+			Len:    uint32(n),
+			Type:   binary.NativeEndian.Uint16(h[4:]),
+			Flags:  binary.NativeEndian.Uint16(h[6:]),
+			Seq:    seq,
+			PortID: c.port,
+		}, Body: body})
 	}
 	return nil
 }
 
-// find finds the request that has a sequence number, if it was sent.
-func (f *flight) find(seq uint32) (b *Batch, i int) {
+// find finds the batch of the request that has a sequence number, if that was
+// sent.
+func (f *flight) find(seq uint32) *Batch {
 	for _, b := range f.out {
-		if i := seq - b.base; uint64(i) < uint64(b.sent) {
-			return b, int(i)
+		if uint64(seq-b.base) < uint64(b.sent) {
+			return b
 		}
 	}
-	return nil, 0
+	return nil
 }
 
 // take takes any message that answers a request.
@@ -308,66 +361,77 @@ func (f *flight) take(b *Batch, i int, m wire.Message) {
 	switch {
 	case m.Type == wire.MsgError:
 		if err := c.ack(op, m); err != nil {
-			f.finish(b, i, Answer{Err: opError(op, err)})
+			f.finish(b, i, nil, nil, err)
 			return
 		}
 		if r.want &^= wantAck; r.want != 0 {
 			return // an acknowledgment that nobody asked for, or too early
 		}
 		if r.kind == kindNew || r.kind == kindDelete {
-			f.finish(b, i, Answer{})
+			f.finish(b, i, nil, nil, nil)
 			return
 		}
 		if b.heldBy != i {
-			f.finish(b, i, Answer{Err: opError(op, unexpected(m))})
+			f.finish(b, i, nil, nil, unexpected(m))
 			return
 		}
-		f.finish(b, i, f.decode(b, i, wire.Message{Header: wire.Header{Type: b.heldType}, Body: b.held}))
-	case r.want&wantAnswer == 0:
-		f.finish(b, i, Answer{Err: opError(op, unexpected(m))})
+		f.deliver(b, i, wire.Message{Header: wire.Header{Type: b.heldType}, Body: b.held})
+	case r.want&(wantAnswer|wantEcho) == 0:
+		f.finish(b, i, nil, nil, unexpected(m))
 	case r.want&wantAck != 0:
 		// The acknowledgment may come in another datagram, into the same buffer.
 		r.want &^= wantAnswer
 		b.held, b.heldType, b.heldBy = append(b.held[:0], m.Body...), m.Type, i
 	default:
-		f.finish(b, i, f.decode(b, i, m))
+		f.deliver(b, i, m)
 	}
 }
 
-// decode makes an Answer of a message that has what was asked for.
-func (f *flight) decode(b *Batch, i int, m wire.Message) (a Answer) {
-	c, kind := f.c, b.reqs[i].kind
-	var err error
+// deliver is the end of a request with the message that has what it asked for.
+func (f *flight) deliver(b *Batch, i int, m wire.Message) {
+	c := f.c
 	switch {
-	case kind == kindGet:
-		if f.object, err = c.objectAnswer(&objectGet, m); err == nil {
-			a.Object = &f.object
-			if key := b.key(i); !bytes.Equal(f.object.Key, key) {
-				a.Object, err = nil, otherObject(f.object.Key)
-			}
+	case b.reqs[i].kind == kindGet:
+		v, err := c.objectAnswer(&objectGet, m)
+		if err == nil && !bytes.Equal(v.Key, b.key(i)) {
+			err = otherObject(v.Key)
 		}
-	case m.Type != c.echoType():
-		err = unexpected(m)
+		if err != nil {
+			f.finish(b, i, nil, nil, err)
+			return
+		}
+		f.object = v
+		f.finish(b, i, nil, &f.object, nil)
+	case m.Type != c.echoes.answer:
+		f.finish(b, i, nil, nil, unexpected(m))
 	default:
-		a.Payload, err = c.echoAnswer(m.Body)
+		payload, err := c.echoAnswer(m.Body)
+		f.finish(b, i, payload, nil, err)
 	}
-	a.Err = opError(kind.op(), err)
-	return a
 }
 
 // finish is the end of a request that was sent.
-func (f *flight) finish(b *Batch, i int, a Answer) {
+func (f *flight) finish(b *Batch, i int, payload []byte, object *ObjectView, err error) {
 	r := &b.reqs[i]
 	r.want = 0
 	f.free += int(r.room)
 	b.open--
-	f.ended++
-	if a.Err != nil {
+	if err != nil {
 		f.failed++
+		payload, err = nil, opError(r.kind.op(), err)
 	}
-	a.Index = b.first + i
-	f.answer(a)
-	f.tell(b)
+	f.answer(Answer{Index: b.first + i, Payload: payload, Object: object, Err: err})
+	if b.due < len(b.bad) {
+		f.tell(b)
+	}
+}
+
+// unfinished is the number of requests that have not come to their end.
+func (f *flight) unfinished() (n int) {
+	for _, b := range f.out {
+		n += len(b.reqs) - b.sent + b.open
+	}
+	return n
 }
 
 // lose is the end of all requests that are on their way.
@@ -381,7 +445,7 @@ func (f *flight) lose(why func(op string) error) {
 func (f *flight) giveUp(b *Batch, why func(op string) error) {
 	for i := range b.reqs[:b.sent] {
 		if r := &b.reqs[i]; r.want != 0 {
-			f.finish(b, i, Answer{Err: why(r.kind.op())})
+			f.finish(b, i, nil, nil, why(r.kind.op()))
 		}
 	}
 }
@@ -396,7 +460,6 @@ func (f *flight) tell(b *Batch) {
 			bad := b.bad[b.due]
 			b.due++
 			b.front++
-			f.ended++
 			f.failed++
 			f.answer(Answer{Index: b.first + bad.index, Err: bad.err})
 			continue

@@ -27,8 +27,9 @@ type PipelineConfig struct {
 	Batch int
 
 	// Sending, if it is not nil, is called right before a datagram is sent, with
-	// the index of its first request and their number. Who measures how long
-	// answers take looks at a clock there.
+	// the index of its first request and their number. Requests that can not be
+	// sent may be among them or left out. Who measures how long answers take looks
+	// at a clock there.
 	Sending func(first, n int)
 }
 
@@ -153,7 +154,7 @@ func (p *Pipeline) run(ctx context.Context, all bool) error {
 	defer c.lock.release()
 	f := &c.flight
 	err := p.stream(f, &lim, all)
-	p.answers.Store(f.ended)
+	p.answers.Store(uint64(p.made - f.unfinished()))
 	p.failed.Store(f.failed)
 	p.sent.Store(f.sent)
 	p.received.Store(f.received)
@@ -201,6 +202,7 @@ func (p *Pipeline) launch(f *flight) error {
 	} else {
 		p.next = p.c.NewBatch()
 	}
+	p.next.base = b.following
 	return nil
 }
 
@@ -253,7 +255,7 @@ func (p *Pipeline) await(f *flight, lim *limit) error {
 	}
 	_, err := f.receive(lim, true)
 	if errors.Is(err, os.ErrDeadlineExceeded) && lim.ctx.Err() == nil && first != nil {
-		f.giveUp(first, func(op string) error { return opError(op, os.ErrDeadlineExceeded) })
+		f.giveUp(first, func(string) error { return os.ErrDeadlineExceeded })
 		err = nil
 	}
 	p.sweep(f)

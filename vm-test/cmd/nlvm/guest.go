@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -133,6 +135,10 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	if err != nil {
 		return 0, err
 	}
+	extra, err := extraModules(ctx, c, u, source, g.extras, &items, progress)
+	if err != nil {
+		return 0, err
+	}
 	m, err := machine.Start(ctx, c, guest, machine.Options{
 		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: g.append,
 		Cold: g.cold, Accel: g.accel, Debug: g.attach != nil, Progress: progress,
@@ -146,7 +152,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	}
 	command := wire.Command{
 		Argv: g.argv, Dir: guestDir, Env: g.environment(u, guest), Terminal: g.terminal,
-		Insmod: insmod, Collect: g.collect,
+		Insmod: insmod, Extra: extra, Collect: g.collect,
 	}
 	if !g.noModule {
 		command.Module, command.ModuleArgs = artifacts.GuestModule, g.moduleArgs
@@ -193,6 +199,26 @@ func stockModules(u kernel.Unpacked, names []string, items *[]tarball.Item) ([]s
 		name := "lib/modules/" + u.Version + "/" + filepath.Base(f)
 		*items = append(*items, tarball.Item{Source: f, Name: name})
 		guest = append(guest, "/"+name)
+	}
+	return guest, nil
+}
+
+// extraModules builds the modules of other folders and adds them to what is
+// sent. They lie beside nlpeer in the guest.
+func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source string, dirs []string, items *[]tarball.Item, p *kernel.Progress) ([]string, error) {
+	var guest []string
+	for _, dir := range dirs {
+		// A package's flags and its caller's mean the same folder.
+		if _, err := os.Stat(dir); err != nil && !filepath.IsAbs(dir) {
+			dir = filepath.Join(source, dir)
+		}
+		file, err := artifacts.BuildModule(ctx, c, u, dir, []string{"."}, p)
+		if err != nil {
+			return nil, fmt.Errorf("--extra-module: %w", err)
+		}
+		name := path.Join(path.Dir(artifacts.GuestModule), filepath.Base(file))
+		*items = append(*items, tarball.Item{Source: file, Name: name[1:]})
+		guest = append(guest, name)
 	}
 	return guest, nil
 }

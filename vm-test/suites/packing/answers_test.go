@@ -7,6 +7,7 @@ package packing_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +60,9 @@ func acked(req vmtest.Message) answer {
 func refused(req vmtest.Message, errno unix.Errno, text string) answer {
 	return answer{alone: true, check: func(t *testing.T, m vmtest.Message) {
 		t.Helper()
-		if a := vmtest.ParseAck(t, m, req); a.Errno != errno || a.Text != text {
-			t.Errorf("request %d: %v, %q; want %v, %q", req.Seq, a.Errno, a.Text, errno, text)
+		// What one request did wrong is not said of the next.
+		if a := vmtest.ParseAck(t, m, req); a.Errno != errno || a.Text != text || (a.Offset != -1) != (errno == unix.ERANGE) || a.Miss != -1 {
+			t.Errorf("request %d: %v, %q, offset %d, missing %d; want %v, %q", req.Seq, a.Errno, a.Text, a.Offset, a.Miss, errno, text)
 		}
 	}}
 }
@@ -197,6 +199,8 @@ func TestEverythingInItsPlace(t *testing.T) {
 	for range 3 {
 		m, a := echo(s, seq, vmtest.Random(t, 100), 0)
 		add(m, a...)
+		m = ask(vmtest.GetObject(strings.Repeat("k", 65)))
+		add(m, refused(m, unix.ERANGE, "Attribute failed policy validation"))
 		m = vmtest.Message{Type: 99, Flags: unix.NLM_F_REQUEST, Seq: seq}
 		add(m, refused(m, unix.EOPNOTSUPP, "nlpeer: unknown message type"))
 		m, a = echo(s, seq, vmtest.Random(t, 33), unix.NLM_F_ACK)
