@@ -20,8 +20,8 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands contenders bench demo test test-host test-vm vm lint generate \
-	install uninstall clean help
+.PHONY: all module commands contenders bench breakdown demo test test-host test-vm vm lint \
+	generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -51,6 +51,11 @@ test-host: commands contenders
 test-vm: commands
 	@tools/deps vm
 	$(nlvm) test $(suites)
+
+## make breakdown		where the instructions of an operation go, for docs/performance.md
+breakdown: commands
+	@tools/deps vm
+	$(GO) run ./tools/breakdown
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

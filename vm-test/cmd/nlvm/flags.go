@@ -19,7 +19,7 @@ import (
 	"nlpeer/vm-test/internal/tarball"
 )
 
-// machineFlags are what run, exec, shell and test have in common.
+// machineFlags are what run, exec, shell, test and profile have in common.
 type machineFlags struct {
 	kernel     string
 	image      string

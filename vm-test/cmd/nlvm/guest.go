@@ -39,6 +39,11 @@ type guestRun struct {
 	cleanup  []func() // after all
 	// started is called when the machine is there and the command begins.
 	started func() error
+	// attach is called with the machine before the command begins. The command
+	// is ended when the channel that it returns is closed.
+	attach func(*machine.Machine) (<-chan struct{}, error)
+	stdin  io.Reader // nil for ours
+	stdout io.Writer // nil for ours
 }
 
 // do executes it; the error is a statusError once the command was started.
@@ -136,7 +141,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	}
 	m, err := machine.Start(ctx, c, guest, machine.Options{
 		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: g.append,
-		Cold: g.cold, Accel: g.accel, Progress: progress,
+		Cold: g.cold, Accel: g.accel, Debug: g.attach != nil, Progress: progress,
 	})
 	if err != nil {
 		return 0, err
@@ -158,10 +163,22 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 			return 0, err
 		}
 	}
-	return m.Run(ctx, machine.Request{
+	request := machine.Request{
 		Command: command, Stdin: standardInput(), Stdout: os.Stdout, Stderr: os.Stderr,
 		Timeout: g.timeout, Signals: signals, Resizes: g.resizes, Place: g.place,
-	})
+	}
+	if g.stdout != nil {
+		request.Stdout = g.stdout
+	}
+	if g.attach != nil {
+		if request.Enough, err = g.attach(m); err != nil {
+			return 0, err
+		}
+	}
+	if g.stdin != nil {
+		request.Stdin = g.stdin
+	}
+	return m.Run(ctx, request)
 }
 
 // stockModules finds the kernel's own modules and adds them to what is sent.

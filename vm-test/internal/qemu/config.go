@@ -25,8 +25,8 @@ const (
 	KVM Accel = "kvm"
 )
 
-// Config describes a machine. Everything in it is part of what a saved state
-// depends on.
+// Config describes a machine. Everything in it but Debug is part of what a saved
+// state depends on.
 type Config struct {
 	Kernel string // path of the image
 	Initrd string // path
@@ -35,6 +35,7 @@ type Config struct {
 	MemMiB int
 	ICount bool // the guest's clock counts instructions
 	Accel  Accel
+	Debug  bool // make Process.Debug possible
 }
 
 // baseAppend are the kernel arguments of every machine.
@@ -58,6 +59,7 @@ const (
 	wireFD    = 3
 	consoleFD = 4
 	monitorFD = 5
+	debugFD   = 6
 )
 
 // Args is QEMU's command line, without the choice between booting and restoring.
