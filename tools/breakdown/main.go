@@ -143,7 +143,7 @@ func build(dir string) error {
 }
 
 func follow(nlvm, dir string, op operation) (column, error) {
-	cmd := exec.Command(nlvm, "profile", "-o", "json", "--append", "mitigations=off slub_debug=-", "--module-args", "interval_ms=0",
+	cmd := exec.Command(nlvm, "profile", "-o", "json", "--append", "mitigations=off", "--module-args", "interval_ms=0",
 		"--warmup", "20", "--operations", "3", "--put", filepath.Join(dir, op.program), "--", "./"+op.program, op.arg)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

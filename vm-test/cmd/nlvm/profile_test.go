@@ -63,7 +63,7 @@ func TestProfileEcho(t *testing.T) {
 	needVM(t)
 	file := build(t, "nlpeer/tools/breakdown/ops")
 	args := []string{"--no-commands", "--operations", "2", "--warmup", "5", "--module-args", "interval_ms=0",
-		"--append", "mitigations=off slub_debug=-", // no checks of the kernel's own
+		"--append", "mitigations=off",
 		"--put", file + ":echo", "--", "./echo", "echo-raw"}
 	lines := profileJSON(t, args...)
 
