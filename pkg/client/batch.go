@@ -137,22 +137,32 @@ func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.data
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.
 func (b *Batch) Echo(payload []byte) {
-	f, start := &b.c.echoes, len(b.buf)
+	f := &b.c.echoes
+	start, i := len(b.buf), len(b.reqs)
+	n := f.size(len(payload))
+	if len(payload) > f.max || n > cap(b.buf)-start || i == cap(b.reqs) {
+		b.echoSlow(payload, n)
+		return
+	}
+	room := f.room + 2*uint32(n)
+	b.room += int(room)
+	b.reqs = b.reqs[:i+1]
+	b.reqs[i] = request{end: start + n, room: room, kind: kindEcho, wants: f.wants, want: f.wants}
+
+	b.buf = b.buf[:start+n]
+	f.put(b.buf[start:start+n], b.base+uint32(i), payload)
+}
+
+// echoSlow makes room for an echo of n bytes and adds it, or refuses it.
+func (b *Batch) echoSlow(payload []byte, n int) {
+	f := &b.c.echoes
 	if len(payload) > f.max {
 		b.refuse("echo", sizeError{"payload", len(payload), f.max})
 		return
 	}
-	n := f.size(len(payload))
-	if cap(b.buf)-start < n {
-		b.buf = slices.Grow(b.buf, n)
-	}
-	end := start + n
-	b.buf = b.buf[:end]
-	f.put(b.buf[start:end], b.base+uint32(len(b.reqs)), payload)
-
-	room := f.room + 2*uint32(n)
-	b.room += int(room)
-	b.reqs = append(b.reqs, request{end: end, room: room, kind: kindEcho, wants: f.wants, want: f.wants})
+	b.buf = slices.Grow(b.buf, n)
+	b.reqs = slices.Grow(b.reqs, 1)
+	b.Echo(payload)
 }
 
 // Get adds what [Conn.GetObject] asks. Its Object has the answer.

@@ -253,9 +253,9 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 
 // walkEchoes gives the answers at the front of a datagram to whom they are for,
 // as long as they are echoes on the raw protocol, which is what batches are made
-// for, and of one batch. It returns where it ends.
+// for, and of one batch that has none but good requests. It returns where it ends.
 func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
-	c := f.c
+	port, answer := f.c.port, f.c.echoes.answer
 	for end < len(d) {
 		m := d[end:]
 		n := wire.MessageLen(m)
@@ -264,11 +264,11 @@ func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
 		}
 		h := (*[wire.HeaderLen]byte)(m)
 		i := int(binary.NativeEndian.Uint32(h[8:]) - b.base)
-		if i >= b.sent || binary.NativeEndian.Uint32(h[12:]) != c.port {
+		if i >= b.sent || binary.NativeEndian.Uint32(h[12:]) != port || binary.NativeEndian.Uint16(h[4:]) != answer {
 			break
 		}
 		r := &b.reqs[i]
-		if r.want != wantEcho || binary.NativeEndian.Uint16(h[4:]) != c.echoes.answer {
+		if r.want != wantEcho {
 			break
 		}
 		r.want = 0
@@ -276,9 +276,6 @@ func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
 		b.open--
 		end += wire.Align(n)
 		f.answer(Answer{Index: b.first + i, Payload: m[wire.HeaderLen:n:n]})
-		if b.due < len(b.bad) {
-			f.tell(b)
-		}
 	}
 	return end
 }
@@ -286,7 +283,7 @@ func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
 // walk gives the answers in a datagram to whom they are for.
 func (f *flight) walk(d []byte) error {
 	c, b, counted := f.c, f.out[0], false
-	if c.echoes.plain {
+	if c.echoes.plain && len(b.bad) == 0 {
 		if end := f.walkEchoes(d, b); end > 0 {
 			counted = true
 			f.received++
