@@ -29,11 +29,11 @@ static int raw_echo(struct nlpeer_answers *answers, struct nlmsghdr *nlh,
 	struct sk_buff *reply;
 	int err;
 
-	if ((nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
+	err = nlpeer_request_flags(nlh, 0, extack);
+	if (err && (nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
 		NL_SET_ERR_MSG_MOD(extack, "echo has no dump");
 		return -EOPNOTSUPP;
 	}
-	err = nlpeer_request_flags(nlh, 0, extack);
 	if (err)
 		return err;
 

@@ -150,7 +150,12 @@ func (b *Batch) Echo(payload []byte) {
 	b.reqs[i] = request{end: start + n, room: room, kind: kindEcho, wants: f.wants, want: f.wants}
 
 	b.buf = b.buf[:start+n]
-	f.put(b.buf[start:start+n], b.base+uint32(i), payload)
+	m, seq := b.buf[start:start+n], b.base+uint32(i)
+	if f.plain {
+		f.putPlain(m, seq, payload)
+	} else {
+		f.put(m, seq, payload)
+	}
 }
 
 // echoSlow makes room for an echo of n bytes and adds it, or refuses it.

@@ -165,17 +165,29 @@ func (f *echoForm) size(payload int) int { return wire.Align(f.head + payload) }
 // put writes the request of an echo over m, which has its size, in place, as the
 // smallest echo is little more than its headers.
 func (f *echoForm) put(m []byte, seq uint32, payload []byte) {
-	n := f.head + len(payload)
+	if f.plain {
+		f.putPlain(m, seq, payload)
+		return
+	}
 	h := (*[wire.HeaderLen]byte)(m)
 	binary.NativeEndian.PutUint32(m[len(m)-4:], 0) // the padding
-	if !f.plain {
-		n = f.putInner(m, n, seq, len(payload))
-	}
+	n := f.putInner(m, f.head+len(payload), seq, len(payload))
 	binary.NativeEndian.PutUint32(h[0:], uint32(n))
 	*(*[4]byte)(h[4:]) = f.kind
 	binary.NativeEndian.PutUint32(h[8:], seq)
 	binary.NativeEndian.PutUint32(h[12:], 0)
 	copy(m[f.head:], payload)
+}
+
+// putPlain is put where nothing stands between header and payload.
+func (f *echoForm) putPlain(m []byte, seq uint32, payload []byte) {
+	h := (*[wire.HeaderLen]byte)(m)
+	binary.NativeEndian.PutUint32(m[len(m)-4:], 0) // the padding
+	binary.NativeEndian.PutUint32(h[0:], uint32(wire.HeaderLen+len(payload)))
+	*(*[4]byte)(h[4:]) = f.kind
+	binary.NativeEndian.PutUint32(h[8:], seq)
+	binary.NativeEndian.PutUint32(h[12:], 0)
+	copy(m[wire.HeaderLen:], payload)
 }
 
 // putInner writes what stands before the payload of a message of n bytes, and

@@ -256,6 +256,7 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 // for, and of one batch that has none but good requests. It returns where it ends.
 func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
 	port, answer := f.c.port, f.c.echoes.answer
+	var a Answer
 	for end < len(d) {
 		m := d[end:]
 		n := wire.MessageLen(m)
@@ -275,7 +276,8 @@ func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
 		f.free += int(r.room)
 		b.open--
 		end += wire.Align(n)
-		f.answer(Answer{Index: b.first + i, Payload: m[wire.HeaderLen:n:n]})
+		a.Index, a.Payload = b.first+i, m[wire.HeaderLen:n:n]
+		f.answer(a)
 	}
 	return end
 }
