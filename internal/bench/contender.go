@@ -94,37 +94,47 @@ func echoes(size int, echo func(payload []byte) (answer []byte, err error)) samp
 	}
 }
 
-// batches of echoes: do sends as many requests as a datagram holds and calls
-// answer with each payload that comes back.
-func batched(c Case, do func(payload []byte, answer func([]byte)) error) sampler {
-	sent := payload(c.Size)
-	got, wrong, compare := 0, false, true
-	answer := func(b []byte) {
-		got++
-		if len(b) != len(sent) || compare && !bytes.Equal(b, sent) {
-			wrong = true
-		}
+// echoed judges what comes back of a batch of echoes.
+type echoed struct {
+	sent    []byte
+	compare bool // all bytes, not the length alone
+	got     int
+	wrong   bool
+}
+
+// answer judges one payload. It is so small that it is part of its caller, as it
+// would be in a program of one's own.
+func (e *echoed) answer(b []byte) {
+	e.got++
+	if len(b) != len(e.sent) || e.compare && !bytes.Equal(b, e.sent) {
+		e.wrong = true
 	}
+}
+
+// batched is batches of echoes: do sends as many requests as a datagram holds and
+// has each payload judged that comes back.
+func batched(c Case, do func(payload []byte, e *echoed) error) sampler {
+	e := &echoed{sent: payload(c.Size)}
 	once := func() error {
-		got = 0
-		if err := do(sent, answer); err != nil {
+		e.got = 0
+		if err := do(e.sent, e); err != nil {
 			return err
 		}
-		if wrong {
+		if e.wrong {
 			return errWrong
 		}
-		if got != c.Batch {
-			return fmt.Errorf("%w: %d answers to %d requests", errWrong, got, c.Batch)
+		if e.got != c.Batch {
+			return fmt.Errorf("%w: %d answers to %d requests", errWrong, e.got, c.Batch)
 		}
 		return nil
 	}
 	return func(n int, m *meter) error {
-		compare = true
+		e.compare = true
 		if err := once(); err != nil {
 			return err
 		}
 		n = max(1, n/c.Batch)
-		compare = false
+		e.compare = false
 		m.start()
 		for range n {
 			if err := once(); err != nil {
@@ -132,8 +142,8 @@ func batched(c Case, do func(payload []byte, answer func([]byte)) error) sampler
 			}
 		}
 		m.stop(n * c.Batch)
-		compare = true
-		rand.Read(sent)
+		e.compare = true
+		rand.Read(e.sent)
 		return once()
 	}
 }

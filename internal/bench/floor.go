@@ -156,7 +156,12 @@ func floorEcho(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 		return nil
 	}
 	if c.Batch > 1 {
-		return batched(c, do), s.close, nil
+		var judge *echoed
+		each := func(p []byte) { judge.answer(p) }
+		return batched(c, func(p []byte, e *echoed) error {
+			judge = e
+			return do(p, each)
+		}), s.close, nil
 	}
 	var got []byte
 	keep := func(p []byte) { got = p }

@@ -92,7 +92,7 @@ func mdlayher(ctx context.Context, b *Bench, c Case, cfg netlink.Config) (sample
 
 // mdlayherBatch sends many requests at once and receives until all are answered.
 func mdlayherBatch(c Case, sh shape, conn *netlink.Conn) sampler {
-	return batched(c, func(p []byte, answer func([]byte)) error {
+	return batched(c, func(p []byte, e *echoed) error {
 		all := make([]netlink.Message, c.Batch)
 		for i := range all {
 			all[i] = netlink.Message{
@@ -113,7 +113,7 @@ func mdlayherBatch(c Case, sh shape, conn *netlink.Conn) sampler {
 				if err != nil {
 					return err
 				}
-				answer(p)
+				e.answer(p)
 				left--
 			}
 		}

@@ -15,15 +15,15 @@ import (
 func peerBatch(ctx context.Context, c Case, conn *client.Conn) sampler {
 	b := conn.NewBatch()
 	var failed error
-	var answer func([]byte)
+	var judge *echoed
 	each := func(a client.Answer) {
 		if a.Err != nil {
 			failed = a.Err
 		}
-		answer(a.Payload)
+		judge.answer(a.Payload)
 	}
-	return batched(c, func(p []byte, got func([]byte)) error {
-		answer = got
+	return batched(c, func(p []byte, e *echoed) error {
+		judge = e
 		b.Reset()
 		for range c.Batch {
 			b.Echo(p)
