@@ -24,6 +24,7 @@ type Kernel struct {
 // Table lists all kernels that nlvm knows. A new one is a new row: which
 // packages belong to it follows from the dependencies of the two meta packages.
 var Table = []Kernel{
+	{"5.10", "amd64", "bullseye", "linux-image-amd64", "linux-headers-amd64"},
 	{"6.1", "amd64", "bookworm", "linux-image-amd64", "linux-headers-amd64"},
 	// Debian's newer kernel for the same release. Its tools run on bookworm,
 	// unlike those of trixie's package of the same version, which need a newer libc.
