@@ -109,9 +109,6 @@ static inline struct nlattr *nlpeer_stray_attr(struct nlattr **attrs, int type)
 
 #ifndef NLM_F_BULK			/* before 5.19 */
 #define NLM_F_BULK	0x200
-#endif
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 19, 0)
 #define RTNL_FLAG_BULK_DEL_SUPPORTED	0
 #endif
 

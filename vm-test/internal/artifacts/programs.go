@@ -21,7 +21,7 @@ var commands = []string{"nlecho", "nlsub", "nlctl", "nlbench"}
 
 // buildPrograms builds the agent and, if wanted, our commands, all static, and
 // returns their paths in the cache.
-func buildPrograms(ctx context.Context, c *cache.Cache, source, goarch string, withCommands bool, p *kernel.Progress) (agent string, tools []string, err error) {
+func buildPrograms(ctx context.Context, c *cache.Cache, source, arch string, withCommands bool, p *kernel.Progress) (agent string, tools []string, err error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", nil, errors.New("go is not installed; nlvm builds what it sends into the guest (see https://go.dev/dl)")
 	}
@@ -47,7 +47,7 @@ func buildPrograms(ctx context.Context, c *cache.Cache, source, goarch string, w
 	done := p.Start("building %s", what)
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", temp + "/"}, packages...)...)
 	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+kernel.Architecture(arch).Go)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

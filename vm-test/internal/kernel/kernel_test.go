@@ -100,12 +100,12 @@ func TestLayouts(t *testing.T) {
 
 func TestPrepareBuild(t *testing.T) {
 	root := t.TempDir()
-	put(t, root, "usr/src/linux-headers-V/Makefile", "include /usr/src/linux-headers-common/Makefile\n")
+	put(t, root, "usr/src/linux-headers-V/Makefile", "KBUILD_OUTPUT=/usr/src/linux-headers-V\ninclude /usr/src/linux-headers-common/Makefile\n")
 	if err := prepareBuild(root, "V", "/cache/k"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(root, "usr/src/linux-headers-V/Makefile"))
-	if want := "include /cache/k/usr/src/linux-headers-common/Makefile\n"; err != nil || string(b) != want {
+	if want := "KBUILD_OUTPUT=/cache/k/usr/src/linux-headers-V\ninclude /cache/k/usr/src/linux-headers-common/Makefile\n"; err != nil || string(b) != want {
 		t.Errorf("%q, %v; want %q", b, err, want)
 	}
 }

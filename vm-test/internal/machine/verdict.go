@@ -5,6 +5,7 @@ package machine
 import (
 	"fmt"
 
+	"nlpeer/vm-test/internal/qemu"
 	"nlpeer/vm-test/internal/wire"
 )
 
@@ -21,6 +22,8 @@ const (
 type ending struct {
 	exit        *wire.ExitInfo // nil if the agent did not get to it
 	qemuStatus  int            // -1 if a signal ended QEMU
+	noStatus    bool           // the guest has no say in qemuStatus
+	shutdown    string         // then, why QEMU ended, in its words
 	panicked    bool
 	timedOut    bool
 	interrupted int // number of the signal that made us kill the machine, or 0
@@ -48,14 +51,11 @@ func (e ending) judge() (status int, reason string) {
 			return StatusLost, fmt.Sprintf("the virtual machine was lost: it ended with status %d and without a verdict", e.qemuStatus)
 		}
 	}
-	// The agent's word alone is not believed: the machine must have ended by
-	// its hand as well, and with the same status.
-	if want := (2*e.exit.Status + 1) & 0xff; e.qemuStatus != want {
+	if wrong := e.contradiction(); wrong != "" {
 		if e.panicked {
 			return StatusPanic, "the guest's kernel panicked after the command"
 		}
-		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but QEMU ended with %d instead of %d",
-			e.exit.Status, e.qemuStatus, want)
+		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but %s", e.exit.Status, wrong)
 	}
 	switch {
 	case e.exit.Setup != "":
@@ -66,4 +66,21 @@ func (e ending) judge() (status int, reason string) {
 		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status)
 	}
 	return e.exit.Status, ""
+}
+
+// contradiction says what speaks against the agent's report, "" for nothing.
+// Its word alone is not believed: the machine must have ended by its hand as
+// well, and where it can say so, with the same status.
+func (e ending) contradiction() string {
+	want := (2*e.exit.Status + 1) & 0xff
+	if e.noStatus {
+		want = 0
+	}
+	switch {
+	case e.qemuStatus != want:
+		return fmt.Sprintf("QEMU ended with %d instead of %d", e.qemuStatus, want)
+	case e.noStatus && e.shutdown != qemu.PoweredOff:
+		return fmt.Sprintf("it did not power the machine off (QEMU: %q)", e.shutdown)
+	}
+	return ""
 }
