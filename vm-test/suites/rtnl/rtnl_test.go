@@ -156,6 +156,7 @@ func TestRefused(t *testing.T) {
 
 	want := c.Stats(t).Rtnl
 	for _, tt := range tests {
+		tt.miss = vmtest.Miss(tt.miss)
 		s.Send(t, tt.m.Bytes())
 		ack := s.RecvAck(t, tt.m)
 		if ack.Errno != tt.errno || ack.Text != tt.text || ack.Offset != tt.offset || ack.Miss != tt.miss {
