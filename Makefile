@@ -20,7 +20,7 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands demo test test-host test-vm vm lint generate \
+.PHONY: all module commands demo test test-host test-vm test-matrix vm lint generate \
 	install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
@@ -51,6 +51,11 @@ test-host: commands
 test-vm: commands
 	@tools/deps vm
 	$(nlvm) test $(suites)
+
+## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all there are
+test-matrix: commands
+	@tools/deps $(if $(ALL),matrix-all,matrix)
+	$(nlvm) matrix $(if $(ALL),--all) $(if $(FRESH),--fresh) --docs docs/testing.md
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

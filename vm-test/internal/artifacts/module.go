@@ -29,7 +29,7 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if _, err := os.Stat(filepath.Join(dir, "Kbuild")); err != nil {
 		return "", fmt.Errorf("%w in %s", ErrNoModule, dir)
 	}
-	sum, err := contentHash(dir, names)
+	sum, err := ContentHash(dir, names)
 	if err != nil {
 		return "", err
 	}
@@ -145,6 +145,12 @@ func diagnostics(log []byte) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Warnings is what the compiler had to say of a module that BuildModule has built.
+func Warnings(module string) (string, error) {
+	log, err := os.ReadFile(filepath.Join(filepath.Dir(module), "build.log"))
+	return diagnostics(log), err
 }
 
 // reasons are the diagnostics, or the end of the log if there are none.

@@ -45,7 +45,9 @@ func buildPrograms(ctx context.Context, c *cache.Cache, source, arch string, wit
 		what += " and our commands"
 	}
 	done := p.Start("building %s", what)
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", temp + "/"}, packages...)...)
+	// What is the same in another commit is the same file, and so finds the
+	// states that were saved with it.
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", temp + "/"}, packages...)...)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+kernel.Architecture(arch).Go)
 	var out bytes.Buffer
@@ -70,7 +72,7 @@ func buildPrograms(ctx context.Context, c *cache.Cache, source, arch string, wit
 
 // keep moves a file into the cache under a folder named after its content.
 func keep(c *cache.Cache, file string) (string, error) {
-	sum, err := contentHash(filepath.Dir(file), []string{filepath.Base(file)})
+	sum, err := ContentHash(filepath.Dir(file), []string{filepath.Base(file)})
 	if err != nil {
 		return "", err
 	}

@@ -54,14 +54,21 @@ func Find(name string) (Kernel, error) {
 	if name == "" {
 		name = Default()
 	}
-	var known []string
 	for _, k := range Table {
 		if k.Name == name {
 			return k, nil
 		}
-		known = append(known, k.Name)
 	}
-	return Kernel{}, fmt.Errorf("%w %q; known are: %s", ErrUnknown, name, strings.Join(known, ", "))
+	return Kernel{}, fmt.Errorf("%w %q; known are: %s", ErrUnknown, name, strings.Join(Names(), ", "))
+}
+
+// Names are the names of all kernels.
+func Names() []string {
+	var names []string
+	for _, k := range Table {
+		names = append(names, k.Name)
+	}
+	return names
 }
 
 // Default is the name of the kernel of this machine's release.
