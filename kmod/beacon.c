@@ -65,10 +65,15 @@ static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-static void beacon_send(struct work_struct *work)
+/**
+ * nlpeer_beacon_send - send events by the settings in force
+ * @nn: the namespace
+ * @n: how many to each group
+ *
+ * Context: process, may sleep.
+ */
+void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n)
 {
-	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
-					     beacon.work);
 	struct nlpeer_beacon_config config;
 	unsigned long groups;
 	unsigned int bit;
@@ -77,12 +82,22 @@ static void beacon_send(struct work_struct *work)
 
 	groups = config.groups;
 	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
-		nlpeer_event_beacon(nn, bit + 1, config.size);
+		nlpeer_event_beacon(nn, bit + 1, config.size, n,
+				    config.packed & BIT(bit));
 	if (config.genl)
-		nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON, config.size);
+		nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON, config.size, n,
+				    false);
 	if (config.connector)
-		nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR, config.size);
+		nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR, config.size, n,
+				    false);
+}
 
+static void beacon_work(struct work_struct *work)
+{
+	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
+					     beacon.work);
+
+	nlpeer_beacon_send(nn, 1);
 	clear_bit_unlock(BEACON_BUSY, &nn->beacon.busy);
 }
 
@@ -137,7 +152,7 @@ void nlpeer_beacon_init(struct nlpeer_net *nn,
 	b->config = *config;
 	hrtimer_setup(&b->timer, beacon_tick, CLOCK_MONOTONIC,
 		      HRTIMER_MODE_REL);
-	INIT_WORK(&b->work, beacon_send);
+	INIT_WORK(&b->work, beacon_work);
 }
 
 /**
@@ -223,6 +238,8 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 		next.size = config->size;
 	if (present & BIT(NLPEER_A_BEACON_CONNECTOR))
 		next.connector = config->connector;
+	if (present & BIT(NLPEER_A_BEACON_PACKED))
+		next.packed = config->packed;
 
 	rearm = next.interval != b->config.interval;
 	if (rearm) {

@@ -4,6 +4,7 @@
  * that owns the group.
  */
 #include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <net/netlink.h>
 
@@ -71,16 +72,16 @@ bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group)
 	}
 }
 
-/* Send what has its number. Caller holds nn->events. */
+/* Send events that have their numbers. Caller holds nn->events. */
 static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
-		       const struct nlpeer_cause *cause)
+		       u32 n, const struct nlpeer_cause *cause)
 {
 	bool heard = true, sent;
 
 	switch (event_carrier(ev->group)) {
 	case NLPEER_CARRIER_RAW:
-		nlpeer_history_add(nn, ev);
-		return nlpeer_raw_event(nn, ev, cause);
+		nlpeer_history_add(nn, ev, n);
+		return nlpeer_raw_event(nn, ev, n, cause);
 	case NLPEER_CARRIER_CONNECTOR:
 		/*
 		 * Only sending tells whether anybody listens. What nobody heard
@@ -88,30 +89,34 @@ static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 		 */
 		sent = nlpeer_connector_event(nn, ev, &heard);
 		if (heard)
-			nlpeer_history_add(nn, ev);
+			nlpeer_history_add(nn, ev, n);
 		return sent;
 	default:
-		nlpeer_history_add(nn, ev);
+		nlpeer_history_add(nn, ev, n);
 		return nlpeer_genl_event(nn, ev, cause);
 	}
 }
 
 /*
- * Number an event and send it to its group. A number is used up by every event
+ * Number events and send them to their group. A number is used up by every event
  * that somebody may have waited for, also when there was no memory for it or no
  * room at the listener: that is how a listener can tell what it lost. The core
  * of netlink answers "nobody there" in both of the latter cases, so its answer
  * says nothing.
  *
- * It goes into the history first, as who hears of a number can ask for it. One
- * event at a time, so that numbers are sent in their order: a listener takes a
- * number that is missing for lost.
+ * They go into the history first, as who hears of a number can ask for it. One
+ * datagram at a time, so that numbers are sent in their order: a listener takes
+ * a number that is missing for lost.
+ *
+ * @n is 1, or on the raw protocol as many as go into one datagram. They follow
+ * each other in number and are alike in all else.
  */
 static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
-			    const struct nlpeer_cause *cause)
+			    u32 n, const struct nlpeer_cause *cause)
 {
 	enum nlpeer_carrier carrier = event_carrier(ev->group);
 	bool echo = cause && cause->echo && cause->via == carrier;
+	atomic64_t *last = &nn->seq[event_slot(ev->group)];
 
 	if (!echo && !nlpeer_event_wanted(nn, ev->group))
 		return;
@@ -119,29 +124,44 @@ static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
 	mutex_lock(&nn->events);
 	if (!nn->ended || ev->kind == NLPEER_KIND_END) {
 		ev->time = ktime_get_boottime_ns();
-		ev->seq = atomic64_inc_return(&nn->seq[event_slot(ev->group)]);
-		nlpeer_count_event(nn, carrier, event_send(nn, ev, cause));
+		ev->seq = atomic64_add_return(n, last) - n + 1;
+		nlpeer_count_events(nn, carrier, n,
+				    event_send(nn, ev, n, cause));
 	}
 	mutex_unlock(&nn->events);
 }
 
 /**
- * nlpeer_event_beacon - send a tick of the beacon to one group
+ * nlpeer_event_beacon - send events of the beacon to one group
  * @nn: the namespace
  * @group: where to
  * @len: bytes of data, derived from the number
+ * @n: how many
+ * @pack: several in a datagram, on the raw protocol
  *
  * Context: process, may sleep.
  */
-void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len)
+void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			 bool pack)
 {
 	struct nlpeer_event ev = {
 		.group = group,
 		.kind = NLPEER_KIND_BEACON,
 		.len = len,
 	};
+	u32 most = 1;
 
-	event_multicast(nn, &ev, NULL);
+	if (pack)
+		most = max_t(u32, 1, SKB_WITH_OVERHEAD(NLPEER_PACK_MIN) /
+				     nlmsg_total_size(nlpeer_event_size(&ev)));
+
+	while (n && !fatal_signal_pending(current)) {
+		u32 now = min(n, most);
+
+		event_multicast(nn, &ev, now, NULL);
+		n -= now;
+		cond_resched();
+	}
 }
 
 /**
@@ -172,7 +192,7 @@ void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 
 	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		ev.group = groups[i];
-		event_multicast(nn, &ev, cause);
+		event_multicast(nn, &ev, 1, cause);
 	}
 
 	/* No group of ours is on rtnetlink, but who asks for it gets an answer. */
@@ -199,7 +219,7 @@ void nlpeer_event_end(struct nlpeer_net *nn)
 
 	for (ev.group = NLPEER_GROUP_BEACON;
 	     ev.group <= NLPEER_GROUP_CONNECTOR; ev.group++)
-		event_multicast(nn, &ev, NULL);
+		event_multicast(nn, &ev, 1, NULL);
 }
 
 /**

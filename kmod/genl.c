@@ -87,7 +87,8 @@ static int genl_put_beacon(struct sk_buff *skb,
 	    nla_put_u32(skb, NLPEER_A_BEACON_GROUPS, config->groups) ||
 	    nla_put_u32(skb, NLPEER_A_BEACON_GENL, config->genl) ||
 	    nla_put_u32(skb, NLPEER_A_BEACON_SIZE, config->size) ||
-	    nla_put_u32(skb, NLPEER_A_BEACON_CONNECTOR, config->connector))
+	    nla_put_u32(skb, NLPEER_A_BEACON_CONNECTOR, config->connector) ||
+	    nla_put_u32(skb, NLPEER_A_BEACON_PACKED, config->packed))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -113,6 +114,7 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 			   unsigned int *tx)
 {
 	struct nlpeer_beacon_config config = {};
+	u32 burst = 0;
 	const struct {
 		int attr;
 		u32 *value;
@@ -122,6 +124,8 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 		{ NLPEER_A_BEACON_GENL, &config.genl },
 		{ NLPEER_A_BEACON_SIZE, &config.size },
 		{ NLPEER_A_BEACON_CONNECTOR, &config.connector },
+		{ NLPEER_A_BEACON_PACKED, &config.packed },
+		{ NLPEER_A_BEACON_BURST, &burst },
 	};
 	unsigned long present = 0;
 	int i;
@@ -146,6 +150,8 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 	}
 
 	nlpeer_beacon_set(nn, &config, present);
+	if (burst)
+		nlpeer_beacon_send(nn, burst);
 	return 0;
 }
 

@@ -22,12 +22,14 @@ static const struct nla_policy nlpeer_echo_nl_policy[NLPEER_A_ECHO_PAYLOAD + 1] 
 };
 
 /* NLPEER_CMD_BEACON_SET - do */
-static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_CONNECTOR + 1] = {
+static const struct nla_policy nlpeer_beacon_set_nl_policy[NLPEER_A_BEACON_BURST + 1] = {
 	[NLPEER_A_BEACON_INTERVAL] = NLA_POLICY_FULL_RANGE(NLA_U32, &nlpeer_a_beacon_interval_range),
 	[NLPEER_A_BEACON_GROUPS] = { .type = NLA_U32, },
 	[NLPEER_A_BEACON_GENL] = NLA_POLICY_MAX(NLA_U32, 1),
 	[NLPEER_A_BEACON_SIZE] = NLA_POLICY_MAX(NLA_U32, NLPEER_DATA_MAX),
 	[NLPEER_A_BEACON_CONNECTOR] = NLA_POLICY_MAX(NLA_U32, 1),
+	[NLPEER_A_BEACON_PACKED] = { .type = NLA_U32, },
+	[NLPEER_A_BEACON_BURST] = NLA_POLICY_RANGE(NLA_U32, 1, NLPEER_BURST_MAX),
 };
 
 /* NLPEER_CMD_EVENT_GET - dump */
@@ -83,7 +85,7 @@ static const struct genl_split_ops nlpeer_nl_ops[] = {
 		.cmd		= NLPEER_CMD_BEACON_SET,
 		.doit		= nlpeer_nl_beacon_set_doit,
 		.policy		= nlpeer_beacon_set_nl_policy,
-		.maxattr	= NLPEER_A_BEACON_CONNECTOR,
+		.maxattr	= NLPEER_A_BEACON_BURST,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

@@ -69,27 +69,36 @@ void nlpeer_history_exit(struct nlpeer_net *nn)
 }
 
 /**
- * nlpeer_history_add - remember an event, and forget the oldest for it
+ * nlpeer_history_add - remember events, and forget the oldest for them
  * @nn: the namespace
- * @ev: the event
+ * @ev: the first
+ * @n: how many, alike but for their numbers, which follow each other
  *
  * Context: process.
  */
-void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev)
+void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+			u32 n)
 {
 	struct nlpeer_history *h = &nn->history;
 	u64 bytes = event_bytes(ev);
+	u32 i;
 
 	if (!h->size || bytes > h->bytes_max)
 		return;
 
 	spin_lock(&h->lock);
-	while (h->count - h->first == h->size ||
-	       h->bytes + bytes > h->bytes_max)
-		history_forget(h);
-	*history_slot(h, h->count++) = *ev;
-	nlpeer_object_hold(ev->object);
-	h->bytes += bytes;
+	for (i = 0; i < n; i++) {
+		struct nlpeer_event *slot;
+
+		while (h->count - h->first == h->size ||
+		       h->bytes + bytes > h->bytes_max)
+			history_forget(h);
+		slot = history_slot(h, h->count++);
+		*slot = *ev;
+		slot->seq += i;
+		nlpeer_object_hold(ev->object);
+		h->bytes += bytes;
+	}
 	spin_unlock(&h->lock);
 }
 

@@ -63,6 +63,10 @@ static bool user_send;
 module_param(user_send, bool, 0444);
 MODULE_PARM_DESC(user_send, "let everybody send to other processes and groups by the raw protocol, not only those with CAP_NET_ADMIN (default 0)");
 
+bool nlpeer_batch __read_mostly = true;
+module_param_named(batch, nlpeer_batch, bool, 0444);
+MODULE_PARM_DESC(batch, "answer the requests of one datagram together, by the raw protocol, not each in a datagram of its own (default Y)");
+
 static unsigned int nlpeer_net_id __read_mostly;
 
 /**

@@ -18,12 +18,14 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
+#include <net/netlink.h>
 
 #include <uapi/linux/netlink_test.h>
 #include <uapi/linux/nlpeer.h>
 
 #include "compat.h"
 
+struct netlink_ext_ack;
 struct nlpeer_pcpu_stats;
 struct sk_buff;
 struct sock;
@@ -47,6 +49,7 @@ struct sock;
  * @genl: 1 if the generic netlink group hears it
  * @size: bytes of data in each event
  * @connector: 1 if the connector's group hears it
+ * @packed: raw groups where a burst comes packed, likewise
  */
 struct nlpeer_beacon_config {
 	u32 interval;
@@ -54,6 +57,7 @@ struct nlpeer_beacon_config {
 	u32 genl;
 	u32 size;
 	u32 connector;
+	u32 packed;
 };
 
 /**
@@ -239,7 +243,44 @@ struct nlpeer_net {
 	struct nlpeer_beacon beacon;
 };
 
+/**
+ * struct nlpeer_answers - answers to the requests of one datagram
+ * @sk: the kernel's socket
+ * @requests: the datagram
+ * @rest: bytes of it from the request on that is being answered
+ * @skb: answers that have not been sent yet, or NULL
+ * @left: bytes for which there is room in it
+ * @limit: bytes up to which answers are put together
+ * @portid: who asks
+ * @pack: there are several requests, and their answers are put together
+ */
+struct nlpeer_answers {
+	struct sock *sk;
+	struct sk_buff *requests;
+	struct sk_buff *skb;
+	unsigned int rest;
+	unsigned int left;
+	unsigned int limit;
+	u32 portid;
+	bool pack;
+};
+
+/**
+ * struct nlpeer_tally - requests that went well, to be counted at once
+ * @requests: how many
+ * @replies: how many of them have a reply
+ * @rx: their length, with headers
+ * @tx: length of the replies, with headers
+ */
+struct nlpeer_tally {
+	unsigned int requests;
+	unsigned int replies;
+	unsigned int rx;
+	unsigned int tx;
+};
+
 /* main.c */
+extern bool nlpeer_batch;
 struct nlpeer_net *nlpeer_pernet(const struct net *net);
 
 /* stats.c */
@@ -247,10 +288,12 @@ int nlpeer_stats_init(struct nlpeer_net *nn);
 void nlpeer_stats_exit(struct nlpeer_net *nn);
 void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			  unsigned int rx, unsigned int tx, int err);
+void nlpeer_count_tally(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			const struct nlpeer_tally *tally);
 void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			unsigned int tx);
-void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
-			bool sent);
+void nlpeer_count_events(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			 u32 n, bool sent);
 size_t nlpeer_stats_size(void);
 int nlpeer_stats_put(struct sk_buff *skb, struct nlpeer_net *nn);
 
@@ -284,7 +327,8 @@ void nlpeer_object_dump_done(struct nlpeer_object_dump *dump);
 
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
-void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len);
+void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			 bool pack);
 void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 			 struct nlpeer_object *obj, u64 generation,
 			 const struct nlpeer_cause *cause);
@@ -296,7 +340,8 @@ bool nlpeer_event_last(const struct nlpeer_net *nn, u32 group, u64 *seq);
 /* history.c */
 int nlpeer_history_init(struct nlpeer_net *nn, u32 size, u64 bytes);
 void nlpeer_history_exit(struct nlpeer_net *nn);
-void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev);
+void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev,
+			u32 n);
 bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
 			 struct nlpeer_event *ev);
 void nlpeer_history_held(struct nlpeer_net *nn, u32 *held, u64 *bytes);
@@ -313,6 +358,7 @@ void nlpeer_beacon_get(struct nlpeer_net *nn,
 void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       const struct nlpeer_beacon_config *config,
 		       unsigned long present);
+void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
 int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
@@ -332,12 +378,41 @@ int nlpeer_request_del(struct nlpeer_net *nn, enum nlpeer_carrier via,
 int nlpeer_request_dump(struct nlpeer_net *nn, struct netlink_callback *cb,
 			int hdrlen, struct netlink_ext_ack *extack);
 
+/* answers.c */
+void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
+			  struct sk_buff *requests, bool pack);
+int nlpeer_answers_flush(struct nlpeer_answers *a);
+struct sk_buff *nlpeer_answers_more_room(struct nlpeer_answers *a,
+					 unsigned int size);
+int nlpeer_answers_put(struct nlpeer_answers *a);
+void nlpeer_answers_ack(struct nlpeer_answers *a, struct nlmsghdr *nlh, int err,
+			const struct netlink_ext_ack *extack);
+
+/**
+ * nlpeer_answers_room - get room for the next message
+ * @a: the answers
+ * @len: length of its payload
+ *
+ * Context: process, may sleep.
+ * Return: the datagram to put the message into, or NULL if memory is short.
+ */
+static inline struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a,
+						  unsigned int len)
+{
+	unsigned int size = nlmsg_total_size(len);
+
+	if (size > a->left)
+		return nlpeer_answers_more_room(a, size);
+	a->left -= size;
+	return a->skb;
+}
+
 /* raw.c */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);
 void nlpeer_raw_exit(struct nlpeer_net *nn);
 bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group);
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
-		      const struct nlpeer_cause *cause);
+		      u32 n, const struct nlpeer_cause *cause);
 
 /* genl.c */
 int nlpeer_genl_register(void);

@@ -21,11 +21,9 @@ static_assert((int)NETLINK_TEST_A_EVENT_DATA == NLPEER_A_EVENT_DATA);
 static_assert((int)NETLINK_TEST_A_EVENT_OBJECT == NLPEER_A_EVENT_OBJECT);
 static_assert((int)NETLINK_TEST_A_EVENT_MAX == NLPEER_A_EVENT_MAX);
 
-static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
-		    struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-		    unsigned int *tx)
+static int raw_echo(struct nlpeer_answers *answers, struct nlmsghdr *nlh,
+		    struct netlink_ext_ack *extack, unsigned int *tx)
 {
-	u32 portid = NETLINK_CB(skb).portid;
 	int len = nlmsg_len(nlh);
 	struct nlmsghdr *answer;
 	struct sk_buff *reply;
@@ -45,44 +43,52 @@ static int raw_echo(struct nlpeer_net *nn, struct sk_buff *skb,
 		return -EMSGSIZE;
 	}
 
-	reply = nlmsg_new(len, GFP_KERNEL);
+	reply = nlpeer_answers_room(answers, len);
 	if (!reply)
 		return -ENOMEM;
 
-	answer = nlmsg_put(reply, portid, nlh->nlmsg_seq, NETLINK_TEST_MSG_ECHO,
-			   len, 0);
-	if (WARN_ON_ONCE(!answer)) {	/* the size was just asked for */
-		nlmsg_free(reply);
-		return -EMSGSIZE;
-	}
-	memcpy(nlmsg_data(answer), nlmsg_data(nlh), len);
+	/* The same message, but for where it comes from. */
+	answer = __skb_put(reply, nlmsg_total_size(len));
+	memcpy(answer, nlh, nlh->nlmsg_len);
+	if (nlmsg_padlen(len))
+		memset((u8 *)answer + nlh->nlmsg_len, 0, nlmsg_padlen(len));
+	answer->nlmsg_flags = 0;
+	answer->nlmsg_pid = answers->portid;
 	*tx = answer->nlmsg_len;
-
-	/*
-	 * Does not wait: an asker that does not read overruns, and is told so
-	 * by ENOBUFS. The reply is gone in any case.
-	 */
-	return nlmsg_unicast(nn->raw, reply, portid);
+	return nlpeer_answers_put(answers);
 }
 
-static int raw_object_new(struct nlpeer_net *nn, struct sk_buff *skb,
-			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-			  unsigned int *tx)
+/*
+ * What a change makes known to its asker is a datagram of its own, and comes
+ * behind the answers to the requests before it.
+ */
+static int raw_change(struct nlpeer_answers *answers,
+		      const struct nlmsghdr *nlh,
+		      struct netlink_ext_ack *extack)
 {
-	int err = nlpeer_request_admin(skb, extack);
-
-	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RAW, skb, nlh,
-					      0, extack);
+	if (nlmsg_report(nlh))
+		nlpeer_answers_flush(answers);
+	return nlpeer_request_admin(answers->requests, extack);
 }
 
-static int raw_object_del(struct nlpeer_net *nn, struct sk_buff *skb,
-			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-			  unsigned int *tx)
+static int raw_object_new(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 {
-	int err = nlpeer_request_admin(skb, extack);
+	int err = raw_change(answers, nlh, extack);
 
-	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RAW, skb, nlh,
-					      0, extack);
+	return err ? err : nlpeer_request_new(nn, NLPEER_CARRIER_RAW,
+					      answers->requests, nlh, 0,
+					      extack);
+}
+
+static int raw_object_del(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
+{
+	int err = raw_change(answers, nlh, extack);
+
+	return err ? err : nlpeer_request_del(nn, NLPEER_CARRIER_RAW,
+					      answers->requests, nlh, 0,
+					      extack);
 }
 
 static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
@@ -106,14 +112,14 @@ static int raw_put_object(struct sk_buff *skb, u32 portid, u32 seq, int flags,
 	return 0;
 }
 
-static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_object_get(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 			  struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
 			  unsigned int *tx)
 {
-	u32 portid = NETLINK_CB(skb).portid;
 	struct nlpeer_object_request req;
 	struct nlpeer_object *obj;
 	struct sk_buff *reply;
+	unsigned int before;
 	int err;
 
 	err = nlpeer_request_flags(nlh, 0, extack);
@@ -129,19 +135,20 @@ static int raw_object_get(struct nlpeer_net *nn, struct sk_buff *skb,
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
 
-	reply = nlmsg_new(nlpeer_object_size(obj), GFP_KERNEL);
+	reply = nlpeer_answers_room(answers, nlpeer_object_size(obj));
 	if (!reply) {
 		nlpeer_object_put(obj);
 		return -ENOMEM;
 	}
-	err = raw_put_object(reply, portid, nlh->nlmsg_seq, 0, obj, NULL);
+	before = reply->len;
+	err = raw_put_object(reply, answers->portid, nlh->nlmsg_seq, 0, obj,
+			     NULL);
 	nlpeer_object_put(obj);
-	if (WARN_ON_ONCE(err)) {	/* the size was just asked for */
-		nlmsg_free(reply);
+	if (WARN_ON_ONCE(err))		/* the room was just made */
 		return err;
-	}
-	*tx = reply->len;
-	return nlmsg_unicast(nn->raw, reply, portid);
+
+	*tx = reply->len - before;
+	return nlpeer_answers_put(answers);
 }
 
 static int raw_object_dump_start(struct netlink_callback *cb)
@@ -176,10 +183,10 @@ static int raw_object_dump_done(struct netlink_callback *cb)
 	return 0;
 }
 
-static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
+static int raw_object_dump_request(struct nlpeer_net *nn,
+				   struct nlpeer_answers *answers,
 				   struct nlmsghdr *nlh,
-				   struct netlink_ext_ack *extack,
-				   unsigned int *tx)
+				   struct netlink_ext_ack *extack)
 {
 	struct netlink_dump_control control = {
 		.start = raw_object_dump_start,
@@ -189,12 +196,12 @@ static int raw_object_dump_request(struct nlpeer_net *nn, struct sk_buff *skb,
 		.min_dump_alloc = NLPEER_OBJECT_MSG_MAX,
 	};
 
-	return netlink_dump_start(nn->raw, skb, nlh, &control);
+	nlpeer_answers_flush(answers);	/* the dump begins by itself */
+	return netlink_dump_start(nn->raw, answers->requests, nlh, &control);
 }
 
-static int raw_refuse(struct nlpeer_net *nn, struct sk_buff *skb,
-		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
-		      unsigned int *tx)
+static int raw_refuse(const struct nlmsghdr *nlh,
+		      struct netlink_ext_ack *extack)
 {
 	if (nlh->nlmsg_type == NETLINK_TEST_MSG_EVENT)
 		NL_SET_ERR_MSG_MOD(extack, "events are sent by the kernel only");
@@ -203,46 +210,82 @@ static int raw_refuse(struct nlpeer_net *nn, struct sk_buff *skb,
 	return -EOPNOTSUPP;
 }
 
-typedef int (*raw_handler)(struct nlpeer_net *nn, struct sk_buff *skb,
-			   struct nlmsghdr *nlh,
-			   struct netlink_ext_ack *extack, unsigned int *tx);
-
-static raw_handler raw_find(const struct nlmsghdr *nlh)
+static int raw_handle(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+		      struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+		      unsigned int *tx)
 {
 	switch (nlh->nlmsg_type) {
 	case NETLINK_TEST_MSG_ECHO:
-		return raw_echo;
+		return raw_echo(answers, nlh, extack, tx);
 	case NETLINK_TEST_MSG_OBJECT_NEW:
-		return raw_object_new;
+		return raw_object_new(nn, answers, nlh, extack);
 	case NETLINK_TEST_MSG_OBJECT_DEL:
-		return raw_object_del;
+		return raw_object_del(nn, answers, nlh, extack);
 	case NETLINK_TEST_MSG_OBJECT_GET:
-		return nlh->nlmsg_flags & NLM_F_DUMP ?
-		       raw_object_dump_request : raw_object_get;
+		if (nlh->nlmsg_flags & NLM_F_DUMP)
+			return raw_object_dump_request(nn, answers, nlh,
+						       extack);
+		return raw_object_get(nn, answers, nlh, extack, tx);
 	default:
-		return raw_refuse;
+		return raw_refuse(nlh, extack);
 	}
 }
 
-static int raw_request(struct sk_buff *skb, struct nlmsghdr *nlh,
-		       struct netlink_ext_ack *extack)
+/* What goes well leaves @extack empty. */
+static void raw_request(struct nlpeer_net *nn, struct nlpeer_answers *answers,
+			struct nlmsghdr *nlh, struct netlink_ext_ack *extack,
+			struct nlpeer_tally *tally)
 {
-	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
 	unsigned int tx = 0;
-	int err;
+	int err = 0;
 
-	err = raw_find(nlh)(nn, skb, nlh, extack, &tx);
-
-	/* A dump that has begun returns -EINTR: no acknowledgment yet. */
-	nlpeer_count_request(nn, NLPEER_CARRIER_RAW, nlh->nlmsg_len, tx,
-			     err == -EINTR ? 0 : err);
-	return err;
+	/* What is no request is passed over. */
+	if (nlh->nlmsg_flags & NLM_F_REQUEST &&
+	    nlh->nlmsg_type >= NLMSG_MIN_TYPE) {
+		err = raw_handle(nn, answers, nlh, extack, &tx);
+		if (err && err != -EINTR) {
+			nlpeer_count_request(nn, NLPEER_CARRIER_RAW,
+					     nlh->nlmsg_len, 0, err);
+		} else {
+			tally->requests++;
+			tally->replies += tx != 0;
+			tally->rx += nlh->nlmsg_len;
+			tally->tx += tx;
+		}
+		/* A dump that has begun ends by itself, without an answer. */
+		if (err == -EINTR)
+			return;
+	}
+	if (err || nlh->nlmsg_flags & NLM_F_ACK)
+		nlpeer_answers_ack(answers, nlh, err, extack);
+	if (err)
+		*extack = (struct netlink_ext_ack) {};
 }
 
-/* Context: process, that of the sender. Requests of one send come in order. */
+/*
+ * Requests of one send come in order, and are read by the rules of
+ * netlink_rcv_skb(), which has no way to tell a handler that there are more.
+ *
+ * Context: process, that of the sender.
+ */
 static void raw_input(struct sk_buff *skb)
 {
-	netlink_rcv_skb(skb, raw_request);
+	struct nlpeer_net *nn = nlpeer_pernet(sock_net(skb->sk));
+	struct netlink_ext_ack extack = {};
+	struct nlpeer_tally tally = {};
+	struct nlpeer_answers answers;
+	struct nlmsghdr *nlh;
+	int rest = skb->len;
+
+	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
+	for (nlh = nlmsg_hdr(skb); nlmsg_ok(nlh, rest);
+	     nlh = nlmsg_next(nlh, &rest)) {
+		answers.rest = rest;
+		raw_request(nn, &answers, nlh, &extack, &tally);
+	}
+	nlpeer_answers_flush(&answers);
+	if (tally.requests)
+		nlpeer_count_tally(nn, NLPEER_CARRIER_RAW, &tally);
 }
 
 /**
@@ -299,9 +342,10 @@ bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group)
 }
 
 /**
- * nlpeer_raw_event - multicast an event to a group of this protocol
+ * nlpeer_raw_event - multicast events to a group of this protocol
  * @nn: the namespace
- * @ev: the event
+ * @ev: the first event
+ * @n: how many, alike but for their numbers, in one datagram
  * @cause: the request that is the cause, or NULL
  *
  * If it came over this protocol, its port ID and sequence number stand in the
@@ -311,24 +355,28 @@ bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group)
  * Return: false if there was no memory; the listeners have been told.
  */
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
-		      const struct nlpeer_cause *cause)
+		      u32 n, const struct nlpeer_cause *cause)
 {
 	bool ours = cause && cause->via == NLPEER_CARRIER_RAW;
 	u32 portid = ours ? cause->portid : 0;
+	struct nlpeer_event each = *ev;
 	struct nlmsghdr *nlh;
 	struct sk_buff *skb;
 
-	skb = nlmsg_new(nlpeer_event_size(ev), GFP_KERNEL);
+	skb = alloc_skb(n * nlmsg_total_size(nlpeer_event_size(ev)),
+			GFP_KERNEL);
 	if (!skb)
 		goto lost;
 
-	nlh = nlmsg_put(skb, portid, ours ? cause->seq : 0,
-			NETLINK_TEST_MSG_EVENT, 0, 0);
-	if (WARN_ON_ONCE(!nlh || nlpeer_event_put(skb, ev))) {
-		nlmsg_free(skb);
-		goto lost;
+	for (; each.seq < ev->seq + n; each.seq++) {
+		nlh = nlmsg_put(skb, portid, ours ? cause->seq : 0,
+				NETLINK_TEST_MSG_EVENT, 0, 0);
+		if (WARN_ON_ONCE(!nlh || nlpeer_event_put(skb, &each))) {
+			nlmsg_free(skb);
+			goto lost;
+		}
+		nlmsg_end(skb, nlh);
 	}
-	nlmsg_end(skb, nlh);
 
 	nlmsg_notify(nn->raw, skb, portid, ev->group, ours && cause->echo,
 		     GFP_KERNEL);

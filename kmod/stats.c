@@ -85,6 +85,44 @@ static int errno_slot(int err)
 }
 
 /**
+ * nlpeer_count_tally - count requests that went well
+ * @nn: the namespace
+ * @carrier: the way they came
+ * @tally: the requests
+ *
+ * Context: process.
+ */
+void nlpeer_count_tally(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			const struct nlpeer_tally *tally)
+{
+	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
+	u64_stats_t *count = stats->count[carrier - 1];
+
+	u64_stats_update_begin(&stats->sync);
+	u64_stats_add(&count[REQUESTS], tally->requests);
+	u64_stats_add(&count[RX_BYTES], tally->rx);
+	u64_stats_add(&count[REPLIES], tally->replies);
+	u64_stats_add(&count[TX_BYTES], tally->tx);
+	u64_stats_update_end(&stats->sync);
+	put_cpu_ptr(nn->stats);
+}
+
+static void count_error(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			unsigned int rx, int err)
+{
+	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
+	u64_stats_t *count = stats->count[carrier - 1];
+
+	u64_stats_update_begin(&stats->sync);
+	u64_stats_inc(&count[REQUESTS]);
+	u64_stats_add(&count[RX_BYTES], rx);
+	u64_stats_inc(&count[ERRORS]);
+	u64_stats_inc(&stats->error[carrier - 1][errno_slot(err)]);
+	u64_stats_update_end(&stats->sync);
+	put_cpu_ptr(nn->stats);
+}
+
+/**
  * nlpeer_count_request - count one request when it is done with
  * @nn: the namespace
  * @carrier: the way it came
@@ -97,21 +135,17 @@ static int errno_slot(int err)
 void nlpeer_count_request(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 			  unsigned int rx, unsigned int tx, int err)
 {
-	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
-	u64_stats_t *count = stats->count[carrier - 1];
+	const struct nlpeer_tally one = {
+		.requests = 1,
+		.replies = tx != 0,
+		.rx = rx,
+		.tx = tx,
+	};
 
-	u64_stats_update_begin(&stats->sync);
-	u64_stats_inc(&count[REQUESTS]);
-	u64_stats_add(&count[RX_BYTES], rx);
-	if (err) {
-		u64_stats_inc(&count[ERRORS]);
-		u64_stats_inc(&stats->error[carrier - 1][errno_slot(err)]);
-	} else if (tx) {
-		u64_stats_inc(&count[REPLIES]);
-		u64_stats_add(&count[TX_BYTES], tx);
-	}
-	u64_stats_update_end(&stats->sync);
-	put_cpu_ptr(nn->stats);
+	if (err)
+		count_error(nn, carrier, rx, err);
+	else
+		nlpeer_count_tally(nn, carrier, &one);
 }
 
 /**
@@ -136,20 +170,22 @@ void nlpeer_count_reply(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
 }
 
 /**
- * nlpeer_count_event - count one event
+ * nlpeer_count_events - count events
  * @nn: the namespace
- * @carrier: the way it went
- * @sent: false if there was no memory for it
+ * @carrier: the way they went
+ * @n: how many
+ * @sent: false if there was no memory for them
  *
  * Context: process.
  */
-void nlpeer_count_event(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
-			bool sent)
+void nlpeer_count_events(struct nlpeer_net *nn, enum nlpeer_carrier carrier,
+			 u32 n, bool sent)
 {
 	struct nlpeer_pcpu_stats *stats = get_cpu_ptr(nn->stats);
 
 	u64_stats_update_begin(&stats->sync);
-	u64_stats_inc(&stats->count[carrier - 1][sent ? EVENTS : EVENT_ERRORS]);
+	u64_stats_add(&stats->count[carrier - 1][sent ? EVENTS : EVENT_ERRORS],
+		      n);
 	u64_stats_update_end(&stats->sync);
 	put_cpu_ptr(nn->stats);
 }

@@ -29,6 +29,9 @@ type Beacon struct {
 	Size int
 	// Connector says that the connector's group hears it.
 	Connector bool
+	// Packed are the groups of the raw protocol in which the events of a burst
+	// come several to a datagram, like Groups.
+	Packed uint32
 }
 
 // A BeaconChange is what to change about a beacon. Fields that are nil stay as
@@ -47,6 +50,12 @@ type BeaconChange struct {
 	// Connector is as in [Beacon]. Only the initial network namespace has a
 	// connector; in others the kernel refuses true with EOPNOTSUPP.
 	Connector *bool
+	// Packed is as in [Beacon].
+	Packed *uint32
+	// Burst is how many events to send at once to each group that hears the
+	// beacon, 1 to [wire.BurstMax], besides its ticks; 0 for none. They are sent
+	// by the settings as they are after the change, and before SetBeacon returns.
+	Burst int
 }
 
 // Stats are the statistics of a namespace since it came to be.
@@ -352,6 +361,15 @@ func (b *BeaconChange) append(attrs []byte) ([]byte, error) {
 		}
 		attrs = wire.AppendUint32(attrs, wire.AttrBeaconConnector, v)
 	}
+	if b.Packed != nil {
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconPacked, *b.Packed)
+	}
+	if b.Burst != 0 {
+		if b.Burst < 0 || b.Burst > wire.BurstMax {
+			return nil, configError(fmt.Sprintf("burst %d is not 1 to %d", b.Burst, wire.BurstMax))
+		}
+		attrs = wire.AppendUint32(attrs, wire.AttrBeaconBurst, uint32(b.Burst))
+	}
 	return attrs, nil
 }
 
@@ -377,6 +395,8 @@ func parseBeacon(attrs []byte) (Beacon, error) {
 		case wire.AttrBeaconConnector:
 			v, err = a.Uint32()
 			b.Connector = v != 0
+		case wire.AttrBeaconPacked:
+			b.Packed, err = a.Uint32()
 		}
 		if err != nil {
 			return Beacon{}, err

@@ -28,6 +28,8 @@ var genlTable = table{
 			3: {name: "genl", c: "NLPEER_A_BEACON_GENL", typ: "u32"},
 			4: {name: "size", c: "NLPEER_A_BEACON_SIZE", typ: "u32"},
 			5: {name: "connector", c: "NLPEER_A_BEACON_CONNECTOR", typ: "u32"},
+			6: {name: "packed", c: "NLPEER_A_BEACON_PACKED", typ: "u32"},
+			7: {name: "burst", c: "NLPEER_A_BEACON_BURST", typ: "u32"},
 		},
 		"object": {
 			1: {name: "key", c: "NLPEER_A_OBJECT_KEY", typ: "string"},

@@ -16,6 +16,14 @@ const (
 const (
 	// Longest payload of an echo, in bytes, on either protocol.
 	PayloadMax = 32768
+	// Every reader must have room for this many bytes: a datagram may have
+	// several messages up to this length.
+	PackMin = 8192
+	// Answers to the requests of one datagram are put together up to the
+	// length of that datagram, but at most to this one, in bytes.
+	PackMax = 32256
+	// Most events of a burst in each group.
+	BurstMax = 4096
 	// Longest interval of the beacon, in milliseconds (one hour).
 	IntervalMax = 3600000
 	// Longest data of an event, in bytes.
@@ -187,6 +195,13 @@ const (
 	// 1 if the connector's group hears it, else 0. Other namespaces than
 	// the initial one have no connector, and take only 0.
 	AttrBeaconConnector = 5 // u32
+	// The groups of the raw protocol in which the events of a burst come
+	// several to a datagram of at most PackMin bytes, each a message. Who
+	// wants them so joins such a group. Bit n - 1 stands for group n.
+	AttrBeaconPacked = 6 // u32
+	// Send 1 to BurstMax events to each group that the settings name, at
+	// once, besides the ticks. Not a setting: beacon-get does not have it.
+	AttrBeaconBurst = 7 // u32
 )
 
 // Attributes of the set object: an object, or what is asked about objects. The
@@ -345,8 +360,10 @@ const (
 	// Read the settings of the beacon. Needs no privilege.
 	CmdBeaconGet = 3
 	// Change the settings that are present and keep the others. All change
-	// or none. A request without any is refused with EINVAL. Needs
-	// CAP_NET_ADMIN in the user namespace that owns the network namespace.
+	// or none. A burst is sent by the settings as they are then, before
+	// the request is answered. A request without any is refused with
+	// EINVAL. Needs CAP_NET_ADMIN in the user namespace that owns the
+	// network namespace.
 	CmdBeaconSet = 4
 	// One event. Multicast by the kernel to the group beacon, and to the
 	// group objects if it is about an object. A request with NLM_F_ECHO

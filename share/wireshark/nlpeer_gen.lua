@@ -26,6 +26,8 @@ return {
         [3] = { name = "genl", c = "NLPEER_A_BEACON_GENL", type = "u32" },
         [4] = { name = "size", c = "NLPEER_A_BEACON_SIZE", type = "u32" },
         [5] = { name = "connector", c = "NLPEER_A_BEACON_CONNECTOR", type = "u32" },
+        [6] = { name = "packed", c = "NLPEER_A_BEACON_PACKED", type = "u32" },
+        [7] = { name = "burst", c = "NLPEER_A_BEACON_BURST", type = "u32" },
       },
       ["object"] = {
         [1] = { name = "key", c = "NLPEER_A_OBJECT_KEY", type = "string" },

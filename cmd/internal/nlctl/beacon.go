@@ -27,10 +27,11 @@ type beaconJSON struct {
 	Generic   bool     `json:"genl"`
 	Connector bool     `json:"connector"`
 	Size      int      `json:"size"`
+	Packed    []uint32 `json:"packed"`
 }
 
 func newBeaconJSON(b client.Beacon) *beaconJSON {
-	return &beaconJSON{"beacon", int64(b.Interval), cli.Groups(b.Groups), b.Groups, b.Generic, b.Connector, b.Size}
+	return &beaconJSON{"beacon", int64(b.Interval), cli.Groups(b.Groups), b.Groups, b.Generic, b.Connector, b.Size, cli.Groups(b.Packed)}
 }
 
 func (o *options) beacon() *cobra.Command {
@@ -58,8 +59,9 @@ func (o *options) beaconGet() *cobra.Command {
 		Short: "show the beacon's settings",
 		Long: `Show the settings of the beacon of the network namespace: its interval, the
 groups of the raw protocol that hear it, whether the generic netlink group
-"beacon" and the connector's group hear it, and the length of the data in each
-event. Needs no privilege.
+"beacon" and the connector's group hear it, the length of the data in each
+event, and the raw groups in which the events of a burst come packed. Needs no
+privilege.
 
 ` + beaconSchema,
 		Args: cobra.NoArgs,
@@ -76,6 +78,8 @@ func (o *options) beaconSet() *cobra.Command {
 		mask      uint32
 		generic   bool
 		connector bool
+		packed    uint32
+		burst     int
 		size      int
 	)
 	cmd := &cobra.Command{
@@ -85,9 +89,14 @@ func (o *options) beaconSet() *cobra.Command {
 or none, keep the others, and show what is then in force. Needs CAP_NET_ADMIN in
 the network namespace.
 
+--burst sends events at once, besides the ticks, to all groups that hear the
+beacon, by the settings that are then in force. In the groups of --packed they
+come several to a datagram, which costs a listener a fraction.
+
 ` + beaconSchema,
 		Example: `  sudo nlctl beacon set --interval 100ms
   sudo nlctl beacon set --groups 1,3-5 --size 64
+  sudo nlctl beacon set --packed 3 --burst 64
   sudo nlctl beacon set --interval off`,
 		Args: cobra.NoArgs,
 	}
@@ -98,12 +107,15 @@ the network namespace.
 	cli.Var(flags, &mask, cli.ParseMask, "mask", "", "", "the same as a `MASK`: 0x15 for 1,3,5")
 	cli.Var(flags, &generic, parseSwitch, "genl", "", "", "whether the generic netlink group hears it: `on|off`")
 	cli.Var(flags, &connector, parseSwitch, "connector", "", "", "whether the connector's group hears it, in the initial network namespace: `on|off`")
+	cli.Var(flags, &packed, parseList, "packed", "", "", "groups of the raw protocol that get the events of a burst several to a datagram, a `LIST` or none")
+	cli.Var(flags, &burst, cli.Size(1, wire.BurstMax), "burst", "", "", fmt.Sprintf("send `COUNT` events at once to each group, 1 to %d", wire.BurstMax))
 	cli.Var(flags, &size, cli.Size(0, wire.DataMax), "size", "", "", fmt.Sprintf("length of each event's data in `BYTES`, 0 to %d", wire.DataMax))
 	cli.Complete(cmd, "interval", "off")
 	cli.Complete(cmd, "groups", "none")
+	cli.Complete(cmd, "packed", "none")
 	cli.Complete(cmd, "genl", "on", "off")
 	cli.Complete(cmd, "connector", "on", "off")
-	cli.CompleteNothing(cmd, "mask", "size")
+	cli.CompleteNothing(cmd, "mask", "size", "burst")
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, _ []string) error {
 		var change client.BeaconChange
@@ -116,6 +128,8 @@ the network namespace.
 			"mask":      func() { change.Groups = &mask },
 			"genl":      func() { change.Generic = &generic },
 			"connector": func() { change.Connector = &connector },
+			"packed":    func() { change.Packed = &packed },
+			"burst":     func() { change.Burst = burst },
 			"size":      func() { change.Size = &size },
 		} {
 			if flags.Changed(flag) {
@@ -123,7 +137,7 @@ the network namespace.
 			}
 		}
 		if change == (client.BeaconChange{}) {
-			return cli.Usagef("nothing to change: give --interval, --groups, --mask, --genl, --connector or --size")
+			return cli.Usagef("nothing to change: give --interval, --groups, --mask, --genl, --connector, --packed, --size or --burst")
 		}
 		return o.ask(ctx, func(p peer) error {
 			switch err := p.SetBeacon(ctx, change); {
@@ -185,8 +199,8 @@ func (o *options) showBeacon(ctx context.Context, p peer) error {
 	if b.Interval != 0 {
 		interval = cli.Duration(b.Interval)
 	}
-	fmt.Fprintf(o.streams.Out, "interval   %s\ngroups     %s\ngenl       %s\nconnector  %s\nsize       %d\n",
-		interval, cli.GroupList(b.Groups), onOff(b.Generic), onOff(b.Connector), b.Size)
+	fmt.Fprintf(o.streams.Out, "interval   %s\ngroups     %s\ngenl       %s\nconnector  %s\nsize       %d\npacked     %s\n",
+		interval, cli.GroupList(b.Groups), onOff(b.Generic), onOff(b.Connector), b.Size, cli.GroupList(b.Packed))
 	return nil
 }
 
@@ -234,4 +248,5 @@ func parseSwitch(s string) (bool, error) {
 
 const beaconSchema = `JSON
   type "beacon"   interval_ns (0: off), groups (a list of numbers), mask (the same
-                  as a number), genl and connector (true or false), size`
+                  as a number), genl and connector (true or false), size,
+                  packed (a list of numbers)`

@@ -33,6 +33,7 @@ type peer struct {
 	nlctl.Peer // for what no test here asks
 	cfg        client.Config
 	beacon     client.Beacon
+	burst      int   // the last one
 	refusal    error // of a change
 	closed     bool
 }
@@ -63,6 +64,10 @@ func (p *peer) SetBeacon(_ context.Context, c client.BeaconChange) error {
 	if c.Size != nil {
 		p.beacon.Size = *c.Size
 	}
+	if c.Packed != nil {
+		p.beacon.Packed = *c.Packed
+	}
+	p.burst = c.Burst
 	return nil
 }
 
@@ -143,7 +148,7 @@ beacon      every 1s to raw groups 1,2 and genl group beacon and the connector, 
 			beacon: usual,
 			want: `{"type":"info","loaded":true,"version":"` + nlpeer.Version() + `","protocol":30,"parameters":{"interval_ms":"1000","protocol":"30"},` +
 				`"family":{"name":"nlpeer","id":32,"version":1,"groups":[{"name":"beacon","id":9}]},` +
-				`"beacon":{"type":"beacon","interval_ns":1000000000,"groups":[1],"mask":1,"genl":true,"connector":false,"size":0}}` + "\n",
+				`"beacon":{"type":"beacon","interval_ns":1000000000,"groups":[1],"mask":1,"genl":true,"connector":false,"size":0,"packed":[]}}` + "\n",
 		}, {
 			name: "stats",
 			args: "stats",
@@ -169,45 +174,45 @@ objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 			name:   "beacon get",
 			args:   "beacon get",
 			beacon: usual,
-			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  off\nsize       0\npacked     none\n",
 		}, {
 			name: "beacon get, all off",
 			args: "beacon get",
-			want: "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\n",
+			want: "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\npacked     none\n",
 		}, {
 			name: "beacon get as json, all off",
 			args: "beacon get -o json",
-			want: `{"type":"beacon","interval_ns":0,"groups":[],"mask":0,"genl":false,"connector":false,"size":0}` + "\n",
+			want: `{"type":"beacon","interval_ns":0,"groups":[],"mask":0,"genl":false,"connector":false,"size":0,"packed":[]}` + "\n",
 		}, {
 			name:   "set the interval alone",
 			args:   "beacon set --interval 250ms",
 			beacon: usual,
-			want:   "interval   250ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
+			want:   "interval   250ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\npacked     none\n",
 		}, {
 			name:   "set the interval in seconds",
 			args:   "beacon set --interval 0.001",
 			beacon: usual,
-			want:   "interval   1ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\n",
+			want:   "interval   1ms\ngroups     1\ngenl       on\nconnector  off\nsize       0\npacked     none\n",
 		}, {
 			name:   "set everything",
 			args:   "beacon set --interval 1h --groups 1,3-5,32 --genl off --size 4K",
 			beacon: usual,
-			want:   "interval   1h\ngroups     1,3-5,32\ngenl       off\nconnector  off\nsize       4096\n",
+			want:   "interval   1h\ngroups     1,3-5,32\ngenl       off\nconnector  off\nsize       4096\npacked     none\n",
 		}, {
 			name:   "switch everything off",
 			args:   "beacon set --interval off --groups none --genl off --size 0",
 			beacon: client.Beacon{Interval: time.Second, Groups: 7, Generic: true, Size: 9},
-			want:   "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\n",
+			want:   "interval   off\ngroups     none\ngenl       off\nconnector  off\nsize       0\npacked     none\n",
 		}, {
 			name:   "set the connector",
 			args:   "beacon set --connector on",
 			beacon: usual,
-			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  on\nsize       0\n",
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  on\nsize       0\npacked     none\n",
 		}, {
 			name:   "set by mask",
 			args:   "beacon set --mask 0x15 -o json",
 			beacon: usual,
-			want:   `{"type":"beacon","interval_ns":1000000000,"groups":[1,3,5],"mask":21,"genl":true,"connector":false,"size":0}` + "\n",
+			want:   `{"type":"beacon","interval_ns":1000000000,"groups":[1,3,5],"mask":21,"genl":true,"connector":false,"size":0,"packed":[]}` + "\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -275,8 +280,8 @@ func TestUsage(t *testing.T) {
 		{"info x", "nlctl info", `unknown command "x" for "nlctl info"`},
 		{"stats --via raw", "nlctl stats", "unknown flag: --via"},
 		{"info -o yaml", "nlctl info", `invalid argument "yaml" for "-o, --output" flag: must be text or json`},
-		{"beacon set", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector or --size"},
-		{"beacon set -o json", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector or --size"},
+		{"beacon set", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector, --packed, --size or --burst"},
+		{"beacon set -o json", "nlctl beacon set", "nothing to change: give --interval, --groups, --mask, --genl, --connector, --packed, --size or --burst"},
 		{"beacon set --interval 0", "nlctl beacon set", `invalid argument "0" for "--interval" flag: must be 1ms to 1h, or off`},
 		{"beacon set --interval 500us", "nlctl beacon set", `invalid argument "500us" for "--interval" flag: must be 1ms to 1h, or off`},
 		{"beacon set --interval 1.5ms", "nlctl beacon set", `invalid argument "1.5ms" for "--interval" flag: must be whole milliseconds`},

@@ -240,15 +240,17 @@ func TestAttributes(t *testing.T) {
 		{"echo with the nest flag", cmdEcho, long(1|unix.NLA_F_NESTED, 4), unix.EINVAL, 20, -1},
 		{"echo payload too long", cmdEcho, long(1, 32769), unix.ERANGE, 20, -1},
 		{"beacon-set with nothing", cmdBeaconSet, nil, unix.EINVAL, -1, -1},
-		{"beacon-set with an unknown attribute", cmdBeaconSet, append(value(4, 7), long(6, 4)...), unix.EINVAL, 28, -1},
+		{"beacon-set with an unknown attribute", cmdBeaconSet, append(value(4, 7), long(8, 4)...), unix.EINVAL, 28, -1},
 		{"interval above its limit", cmdBeaconSet, value(1, 3600001), unix.ERANGE, 20, -1},
 		{"interval all ones", cmdBeaconSet, value(1, 0xffffffff), unix.ERANGE, 20, -1},
 		{"genl 2", cmdBeaconSet, value(3, 2), unix.ERANGE, 20, -1},
 		{"size above its limit", cmdBeaconSet, value(4, 4097), unix.ERANGE, 20, -1},
 		{"connector 2", cmdBeaconSet, value(5, 2), unix.ERANGE, 20, -1},
+		{"burst of nothing", cmdBeaconSet, value(7, 0), unix.ERANGE, 20, -1},
+		{"burst above its limit", cmdBeaconSet, value(7, 4097), unix.ERANGE, 20, -1},
 		{"a good setting and a bad one", cmdBeaconSet, append(value(4, 9), value(3, 7)...), unix.ERANGE, 28, -1},
 	}
-	for typ := range uint16(5) {
+	for typ := range uint16(7) {
 		for _, n := range []int{0, 1, 2, 3, 5, 8} {
 			cases = append(cases, wrong{fmt.Sprintf("beacon attribute %d of %d bytes", typ+1, n),
 				cmdBeaconSet, long(typ+1, n), unix.EINVAL, 20, -1})
@@ -477,6 +479,8 @@ func TestPolicy(t *testing.T) {
 			3: {kind: kindU32, max: 1},
 			4: {kind: kindU32, max: 4096},
 			5: {kind: kindU32, max: 1},
+			6: {kind: kindU32, max: 1<<32 - 1},
+			7: {kind: kindU32, min: 1, max: 4096},
 		}, nil},
 		{cmdEventGet, nil, policy{
 			1: {kind: kindU32, max: 0xffffffff},

@@ -139,7 +139,7 @@ func TestRefused(t *testing.T) {
 		{"bad before a good one of its kind", []vmtest.Attr{size(4097), size(1)}, unix.ERANGE, tooBig, first},
 		{"two bytes", []vmtest.Attr{interval(1), {Type: vmtest.BeaconSize, Data: []byte{1, 0}}}, unix.EINVAL, "invalid attribute length", first + 8},
 		{"eight bytes", []vmtest.Attr{{Type: vmtest.BeaconGroups, Data: make([]byte, 8)}}, unix.EINVAL, "invalid attribute length", first},
-		{"unknown", []vmtest.Attr{interval(1), {Type: 6, Data: vmtest.U32(1)}}, unix.EINVAL, "Unknown attribute type", first + 8},
+		{"unknown", []vmtest.Attr{interval(1), {Type: 8, Data: vmtest.U32(1)}}, unix.EINVAL, "Unknown attribute type", first + 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := c.Stats(t)

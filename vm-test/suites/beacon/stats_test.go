@@ -90,7 +90,7 @@ func TestStatistics(t *testing.T) {
 		{"echo without a payload", vmtest.CmdEcho, nil,
 			vmtest.CarrierStats{Requests: 1, Errors: 1, RxBytes: genlHeader, By: vmtest.Failed(unix.EINVAL)}},
 		{"beacon-get", vmtest.CmdBeaconGet, nil,
-			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: genlHeader, TxBytes: genlHeader + 5*8}},
+			vmtest.CarrierStats{Requests: 1, Replies: 1, RxBytes: genlHeader, TxBytes: genlHeader + 6*8}},
 		{"beacon-set", vmtest.CmdBeaconSet, []vmtest.Attr{size(3), genl(1)},
 			vmtest.CarrierStats{Requests: 1, RxBytes: genlHeader + 2*8}},
 		{"beacon-set of nothing", vmtest.CmdBeaconSet, nil,

@@ -361,13 +361,13 @@ func TestBeacon(t *testing.T) {
 	vmtest.Module(t)
 	got := run(t, "", "nlctl", "beacon", "set", "--interval", "250ms", "--groups", "1,3-5", "--genl", "off", "--size", "9", "-o", "json")
 	want := map[string]any{"type": "beacon", "interval_ns": 250e6, "groups": []any{1.0, 3.0, 4.0, 5.0}, "mask": 29.0,
-		"genl": false, "connector": false, "size": 9.0}
+		"genl": false, "connector": false, "size": 9.0, "packed": []any{}}
 	if diff := cmp.Diff([]map[string]any{want}, lines(t, got.stdout)); diff != "" || got.code != 0 {
 		t.Errorf("exit status %d (-want +got):\n%s", got.code, diff)
 	}
-	expect(t, run(t, "", "nlctl", "beacon", "get"), 0, "interval   250ms\ngroups     1,3-5\ngenl       off\nconnector  off\nsize       9\n", "")
+	expect(t, run(t, "", "nlctl", "beacon", "get"), 0, "interval   250ms\ngroups     1,3-5\ngenl       off\nconnector  off\nsize       9\npacked     none\n", "")
 	run(t, "", "nlctl", "beacon", "set", "--interval", "off")
-	expect(t, run(t, "", "nlctl", "beacon", "get"), 0, "interval   off\ngroups     1,3-5\ngenl       off\nconnector  off\nsize       9\n", "")
+	expect(t, run(t, "", "nlctl", "beacon", "get"), 0, "interval   off\ngroups     1,3-5\ngenl       off\nconnector  off\nsize       9\npacked     none\n", "")
 }
 
 func TestInfoAndStats(t *testing.T) {

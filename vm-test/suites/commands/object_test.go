@@ -373,7 +373,7 @@ func TestObjectNoCarrier(t *testing.T) {
 // The connector hears the beacon where it exists.
 func TestBeaconConnector(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
-	expect(t, run(t, "", "nlctl", "beacon", "set", "--connector", "on"), 0, "interval   off\ngroups     1\ngenl       on\nconnector  on\nsize       0\n", "")
+	expect(t, run(t, "", "nlctl", "beacon", "set", "--connector", "on"), 0, "interval   off\ngroups     1\ngenl       on\nconnector  on\nsize       0\npacked     none\n", "")
 	if b := lines(t, run(t, "", "nlctl", "beacon", "set", "--connector", "off", "-o", "json").stdout)[0]; b["connector"] != false {
 		t.Errorf("%v", b)
 	}

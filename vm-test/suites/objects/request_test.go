@@ -262,15 +262,16 @@ func TestBatch(t *testing.T) {
 			reqs = append(reqs, tb.Encode(r.req))
 		}
 		tb.Send(t, vmtest.Join(reqs...))
-		for _, want := range []struct {
+		got := tb.RecvMany(t, 4)
+		for i, want := range []struct {
 			req   int
 			errno unix.Errno
 		}{{0, 0}, {2, unix.ENOENT}, {3, 0}} {
-			if a := tb.RecvAck(t, reqs[want.req]); a.Errno != want.errno {
+			if a := vmtest.ParseAck(t, got[i], reqs[want.req]); a.Errno != want.errno {
 				t.Errorf("request %d: %v, want %v", want.req, a.Errno, want.errno)
 			}
 		}
-		o := tb.Object(t, tb.RecvOne(t), 0, false)
+		o := tb.Object(t, got[3], 0, false)
 		vmtest.SameObject(t, o, "b", o.Generation, []byte("1"), []byte("2"), []byte("4"))
 		tb.Empty(t)
 		tb.Must(t, vmtest.DelObjects(""))

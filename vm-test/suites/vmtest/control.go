@@ -16,11 +16,13 @@ const (
 	BeaconGenl
 	BeaconSize
 	BeaconConnector
+	BeaconPacked
+	BeaconBurst // not a setting
 )
 
 // Beacon is the settings of a beacon.
 type Beacon struct {
-	Interval, Groups, Genl, Size, Connector uint32
+	Interval, Groups, Genl, Size, Connector, Packed uint32
 }
 
 // Attrs is all settings as attributes.
@@ -31,6 +33,7 @@ func (b Beacon) Attrs() []Attr {
 		{BeaconGenl, U32(b.Genl)},
 		{BeaconSize, U32(b.Size)},
 		{BeaconConnector, U32(b.Connector)},
+		{BeaconPacked, U32(b.Packed)},
 	}
 }
 
@@ -181,7 +184,7 @@ func (c *Control) Set(t testing.TB, attrs ...Attr) {
 func (c *Control) Beacon(t testing.TB) Beacon {
 	t.Helper()
 	attrs := c.must(t, CmdBeaconGet)
-	var v [5]uint32
+	var v [6]uint32
 	if len(attrs) != len(v) {
 		t.Fatalf("settings of %d attributes, want %d: %+v", len(attrs), len(v), attrs)
 	}
@@ -191,7 +194,7 @@ func (c *Control) Beacon(t testing.TB) Beacon {
 		}
 		v[i] = native.Uint32(a.Data)
 	}
-	return Beacon{v[0], v[1], v[2], v[3], v[4]}
+	return Beacon{v[0], v[1], v[2], v[3], v[4], v[5]}
 }
 
 // Stats reads the statistics.

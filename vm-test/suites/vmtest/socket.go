@@ -219,6 +219,19 @@ func (s *Socket) RecvOne(t testing.TB) Message {
 	return all[0]
 }
 
+// RecvMany receives datagrams until they have held n messages, and no more.
+func (s *Socket) RecvMany(t testing.TB, n int) []Message {
+	t.Helper()
+	var all []Message
+	for len(all) < n {
+		all = append(all, Parse(t, s.Recv(t))...)
+	}
+	if len(all) != n {
+		t.Fatalf("%d messages, want %d: %+v", len(all), n, all)
+	}
+	return all
+}
+
 // Zero fails the test if a byte is not zero.
 func Zero(t testing.TB, what string, b []byte) {
 	t.Helper()
