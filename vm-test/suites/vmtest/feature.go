@@ -18,6 +18,7 @@ type Feature string
 const (
 	MissingAttribute Feature = "acknowledgments that name the missing attribute"
 	GenlHeader       Feature = "generic netlink looks at reserved flags and fields of headers"
+	NoAttributes     Feature = "an operation without a policy refuses all attributes"
 	SplitPolicies    Feature = "a policy for do and one for dump of a generic netlink operation"
 	QueueTraced      Feature = "the function that queues a message is not inlined"
 	HistTriggers     Feature = "histograms of trace events"
@@ -30,20 +31,21 @@ func (v version) before(w version) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
 
-// since is the first kernel of the matrix that has a feature; all later ones
-// must have it.
-var since = map[Feature]version{
-	MissingAttribute: {6, 1},
-	GenlHeader:       {6, 1},
-	SplitPolicies:    {6, 2},
-	QueueTraced:      {6, 1},
-	HistTriggers:     {6, 1},
+// has lists for each feature from which version on a kernel of the matrix must
+// have it, from which on it has not, and so on in turns.
+var has = map[Feature][]version{
+	MissingAttribute: {{6, 1}},
+	GenlHeader:       {{6, 1}},
+	NoAttributes:     {{5, 10}, {6, 2}, {7, 3}}, // before 6.2 compat.h sees to it
+	SplitPolicies:    {{6, 2}},
+	QueueTraced:      {{6, 1}},
+	HistTriggers:     {{6, 1}},
 }
 
 // Has says whether the running kernel must have the feature. A test that sees
 // the difference in what it asserts asks for it.
 func Has(f Feature) bool {
-	first, ok := since[f]
+	turns, ok := has[f]
 	if !ok {
 		panic("vmtest: a feature of which nobody knows who has it: " + string(f))
 	}
@@ -56,7 +58,13 @@ func Has(f Feature) bool {
 	if _, err := fmt.Sscanf(release, "%d.%d", &v.major, &v.minor); err != nil {
 		panic("vmtest: release " + release)
 	}
-	return !v.before(first)
+	there := false
+	for _, turn := range turns {
+		if !v.before(turn) {
+			there = !there
+		}
+	}
+	return there
 }
 
 // Need skips a test that is about a feature that the running kernel has not.
