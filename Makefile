@@ -55,6 +55,7 @@ test-vm: commands
 ## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all there are
 test-matrix: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
+	NLPEER_MATRIX=1 $(GO) test -run Elsewhere ./vm-test/cmd/nlvm
 	$(nlvm) matrix $(if $(ALL),--all) $(if $(FRESH),--fresh) --docs docs/testing.md
 
 ## make vm			a shell in the virtual machine, the module loaded

@@ -102,9 +102,13 @@ func copySources(work, dir string, names []string) error {
 // kbuild runs the kernel's own build system for an external module.
 func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error) {
 	arch := kernel.Architecture(k.Arch)
-	for _, tool := range []string{"make", arch.Cross() + "gcc", arch.Cross() + "strip"} {
+	compiler, err := arch.FindCompiler()
+	if err != nil {
+		return nil, err
+	}
+	for _, tool := range []string{"make", "strip"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make %s", tool, arch.Compiler())
+			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make binutils", tool)
 		}
 	}
 	// The headers name the compiler that the kernel was built with; the
@@ -113,13 +117,13 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	// The option for the least distance of functions is one of gcc 14; without
 	// it kbuild takes the older one, which does the same for all but cold code.
 	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "ARCH="+arch.Kbuild, "CROSS_COMPILE="+arch.Cross(),
-		"CC="+arch.Cross()+"gcc", "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
+		"CC="+compiler, "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
 		fmt.Sprintf("-j%d", runtime.NumCPU()), "modules")
 	// Called from a Makefile, its variables must not reach this build.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	err := cmd.Run()
+	err = cmd.Run()
 	return log.Bytes(), err
 }
 

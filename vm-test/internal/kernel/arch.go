@@ -2,7 +2,11 @@
 
 package kernel
 
-import "runtime"
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+)
 
 // Arch says how each of the tools calls one architecture.
 type Arch struct {
@@ -50,10 +54,15 @@ func (a Arch) Cross() string {
 	return a.Tuple + "-"
 }
 
-// Compiler is Debian's package of a C compiler that builds for a here.
-func (a Arch) Compiler() string {
-	if a.Cross() == "" {
-		return "gcc"
+// FindCompiler returns the C compiler that builds for a here.
+func (a Arch) FindCompiler() (string, error) {
+	name, pkg := a.Cross()+"gcc", "gcc"
+	if a.Cross() != "" {
+		pkg = "gcc-" + a.Tuple
 	}
-	return "gcc-" + a.Tuple
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("%s is not installed; try: sudo apt-get install %s", name, pkg)
+	}
+	return path, nil
 }
