@@ -56,8 +56,12 @@ func openApt(c *cache.Cache, suite, arch string, p *Progress) (*apt, error) {
 	archive, security := mirrors()
 	options := "[arch=" + arch + " signed-by=" + keyring + "]"
 	release, backports := strings.CutSuffix(suite, "-backports")
-	sources := fmt.Sprintf("deb %[1]s %[2]s %[4]s main\ndeb %[1]s %[2]s %[4]s-updates main\ndeb %[1]s %[3]s %[4]s-security main\n",
-		options, archive, security, release)
+	sources := fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb %[1]s %[2]s %[3]s-updates main\n", options, archive, release)
+	// For what is only emulated the release as it is will do: not all
+	// architectures have security updates for as long as the others.
+	if arch == HostArch() {
+		sources += fmt.Sprintf("deb %s %s %s-security main\n", options, security, release)
+	}
 	if backports {
 		sources += fmt.Sprintf("deb %s %s %s main\n", options, archive, suite)
 	}
