@@ -291,7 +291,9 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		j.binary, "-test.v=test2json", "-test.paniconexit0", "-test.timeout="+suiteLimit.String())
 	cmd.Dir = filepath.Join(m.source, suitesDir, j.suite)
 	cmd.Env = append(os.Environ(), "NLPEER_CI=1")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	// All three of them: none passes a signal on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	var events, notes bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &events, &notes
 	start := time.Now()
