@@ -54,7 +54,7 @@ func (c *command) runLogged() wire.ExitInfo {
 		return wire.ExitInfo{Status: 2, Setup: err.Error()}
 	}
 	status := c.spawn()
-	info := wire.ExitInfo{Status: status, Problems: unloadPeer()}
+	info := wire.ExitInfo{Status: status, Problems: append(unloadExtra(c.Extra), unloadPeer()...)}
 	if err := c.bringBack(); err != nil {
 		info.Problems = append(info.Problems, err.Error())
 	}
@@ -67,10 +67,17 @@ func (c *command) load() error {
 			return err
 		}
 	}
-	if c.Module == "" {
-		return nil
+	if c.Module != "" {
+		if err := insmod(c.Module, c.ModuleArgs); err != nil {
+			return err
+		}
 	}
-	return insmod(c.Module, c.ModuleArgs)
+	for _, m := range c.Extra {
+		if err := insmod(m, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spawn starts the command, waits for it, and clears away all it left behind.

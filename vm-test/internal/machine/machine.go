@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ type Options struct {
 	Append   string
 	Cold     bool // boot, whatever saved states there are
 	Accel    string
+	Debug    bool // make Machine.Debug possible
 	Progress *kernel.Progress
 }
 
@@ -89,7 +91,7 @@ func start(ctx context.Context, c *cache.Cache, g artifacts.Guest, o Options) (*
 	}
 	config := qemu.Config{
 		Arch: g.Kernel.Arch, Kernel: g.Kernel.Image(), Initrd: g.Initrd, Append: o.Append,
-		SMP: o.SMP, MemMiB: o.MemMiB, ICount: o.ICount, Accel: accel,
+		SMP: o.SMP, MemMiB: o.MemMiB, ICount: o.ICount, Accel: accel, Debug: o.Debug,
 	}
 	if o.Cold {
 		return bootWithPayload(ctx, config, g, o)
@@ -107,6 +109,9 @@ func (m *Machine) Close() {
 
 // Pid is the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }
+
+// Debug starts QEMU's debug stub, which stops the guest; see [qemu.Process.Debug].
+func (m *Machine) Debug() (net.Conn, error) { return m.process.Debug() }
 
 func newMachine(p *qemu.Process, g artifacts.Guest, o Options) *Machine {
 	m := &Machine{guest: g, process: p, conn: wire.NewConn(p.Wire), notes: io.Discard}

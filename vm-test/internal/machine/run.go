@@ -31,6 +31,9 @@ type Request struct {
 	// Signals that nlvm got. The first is passed on to the command; the
 	// second, or a while without effect, ends the machine.
 	Signals <-chan os.Signal
+	// Enough is closed when the command has done what it was started for and is
+	// to be ended. It then counts as passed.
+	Enough  <-chan struct{}
 	Resizes <-chan wire.Size
 	// Place says where a file from the guest goes; "" drops it.
 	Place func(name string) string
@@ -101,6 +104,7 @@ func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
 // loop handles everything that happens until the verdict or the machine's end.
 func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 	var limit, insist, dumped <-chan time.Time
+	enough := s.Enough
 	asked := 0 // the signal that was passed on
 	for {
 		select {
@@ -134,6 +138,12 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			asked = number
 			insist = time.After(insistence)
 			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: number}) != nil {
+				return
+			}
+		case <-enough:
+			enough = nil
+			s.end.enough = true
+			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: int(syscall.SIGKILL)}) != nil {
 				return
 			}
 		case <-insist:

@@ -4,6 +4,7 @@ package machine
 
 import (
 	"fmt"
+	"syscall"
 
 	"nlpeer/vm-test/internal/qemu"
 	"nlpeer/vm-test/internal/wire"
@@ -26,7 +27,8 @@ type ending struct {
 	shutdown    string         // then, why QEMU ended, in its words
 	panicked    bool
 	timedOut    bool
-	interrupted int // number of the signal that made us kill the machine, or 0
+	enough      bool // we have ended the command, by SIGKILL
+	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
 	complaints  int // lines of the kernel's log, and what the agent found
 }
@@ -57,15 +59,19 @@ func (e ending) judge() (status int, reason string) {
 		}
 		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but %s", e.exit.Status, wrong)
 	}
+	status = e.exit.Status
+	if e.enough && status == 128+int(syscall.SIGKILL) {
+		status = 0
+	}
 	switch {
 	case e.exit.Setup != "":
 		return StatusSetup, e.exit.Setup
-	case e.complaints > 0 && e.exit.Status == 0:
+	case e.complaints > 0 && status == 0:
 		return StatusComplaint, "the command passed, but the kernel complained"
 	case e.complaints > 0:
-		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status)
+		return status, fmt.Sprintf("the command failed with status %d, and the kernel complained", status)
 	}
-	return e.exit.Status, ""
+	return status, ""
 }
 
 // contradiction says what speaks against the agent's report, "" for nothing.

@@ -19,8 +19,8 @@ const (
 	KVM Accel = "kvm"
 )
 
-// Config describes a machine. Everything in it is part of what a saved state
-// depends on.
+// Config describes a machine. Everything in it but Debug is part of what a saved
+// state depends on.
 type Config struct {
 	Arch   string // Debian's name of the architecture
 	Kernel string // path of the image
@@ -30,28 +30,38 @@ type Config struct {
 	MemMiB int
 	ICount bool // the guest's clock counts instructions
 	Accel  Accel
+	Debug  bool // make Process.Debug possible
 }
 
 // baseAppend are the kernel arguments of every machine.
 //
 //   - panic=-1 with -no-reboot: a panic ends the machine at once;
 //   - an oops and a soft lockup are panics: nothing after them can be trusted;
-//   - slub_debug finds overruns, double frees and uses after free on a stock
-//     kernel for a tenth of the boot time;
 //   - quiet, because each character on the serial console is a slow exit to
 //     QEMU; an oops raises the level by itself.
-const baseAppend = "quiet panic=-1 oops=panic softlockup_panic=1 slub_debug=FZPU"
+const baseAppend = "quiet panic=-1 oops=panic softlockup_panic=1"
+
+// checkAppend finds overruns, double frees and uses after free on a stock
+// kernel for a tenth of the boot time. Each allocation is checked and filled for
+// it, which is a multiple of what it costs people: a machine whose instructions
+// are counted goes without.
+const checkAppend = "slub_debug=FZPU"
 
 // The descriptors that QEMU inherits, see start.
 const (
 	wireFD    = 3
 	consoleFD = 4
 	monitorFD = 5
+	debugFD   = 6
 )
 
 // Args is QEMU's command line, without the choice between booting and restoring.
 func (c Config) Args() []string {
 	p := platforms[c.Arch]
+	kernelArgs := p.append + " " + baseAppend
+	if !c.ICount {
+		kernelArgs += " " + checkAppend
+	}
 	args := append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-name", "nlvm",
@@ -62,7 +72,7 @@ func (c Config) Args() []string {
 		"-m", strconv.Itoa(c.MemMiB),
 		"-kernel", c.Kernel,
 		"-initrd", c.Initrd,
-		"-append", strings.TrimSpace(p.append+" "+baseAppend+" "+c.Append),
+		"-append", strings.TrimSpace(kernelArgs+" "+c.Append),
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", consoleFD),
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD),
 		"-mon", "chardev=monitor,mode=control",

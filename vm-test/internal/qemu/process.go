@@ -21,6 +21,7 @@ import (
 type Process struct {
 	Wire    net.Conn // to the guest's agent
 	Console *Console // what the guest's kernel printed
+	debug   net.Conn // nil unless asked for
 	monitor net.Conn
 	qmp     *monitor // speaks over monitor, nil until it is needed
 
@@ -47,6 +48,9 @@ func start(c Config, more ...string) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Console: &Console{}, done: make(chan struct{})}
+	if c.Debug {
+		more = append(more, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", debugChardev, debugFD))
+	}
 	p.cmd = exec.Command(path, append(c.Args(), more...)...)
 	p.cmd.Stderr = &p.stderr
 	// A grandchild (cat of a restore) may hold standard error open.
@@ -56,17 +60,20 @@ func start(c Config, more ...string) (*Process, error) {
 		Pdeathsig: syscall.SIGKILL, // and QEMU never outlives nlvm
 	}
 	// Socket pairs instead of socket files: nothing to clean up, nobody else can connect.
-	var ours [3]net.Conn
-	for i := range ours {
+	var console net.Conn
+	conns := []*net.Conn{&p.Wire, &console, &p.monitor} // descriptors 3, 4, 5
+	if c.Debug {
+		conns = append(conns, &p.debug) // 6
+	}
+	for _, ours := range conns {
 		conn, theirs, err := socketPair()
 		if err != nil {
 			return nil, err
 		}
 		defer theirs.Close()
-		ours[i] = conn
-		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, theirs) // descriptors 3, 4, 5
+		*ours = conn
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, theirs)
 	}
-	p.Wire, p.monitor = ours[0], ours[2]
 
 	started := make(chan error)
 	go func() {
@@ -85,7 +92,7 @@ func start(c Config, more ...string) (*Process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
-	go p.Console.follow(ours[1])
+	go p.Console.follow(console)
 	if !platform.exit {
 		// Before this QEMU reports no events; what it answers is read later.
 		if err := negotiate(p.monitor); err != nil {
@@ -119,6 +126,9 @@ func (p *Process) Kill() {
 	}
 	p.Wire.Close()
 	p.monitor.Close()
+	if p.debug != nil {
+		p.debug.Close()
+	}
 }
 
 // Wait waits for QEMU to end by itself.
