@@ -20,8 +20,8 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands contenders bench breakdown demo test test-host test-vm vm lint \
-	generate install uninstall clean help
+.PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
+	test-matrix vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -51,6 +51,12 @@ test-host: commands contenders
 test-vm: commands
 	@tools/deps vm
 	$(nlvm) test $(suites)
+
+## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all there are
+test-matrix: commands
+	@tools/deps $(if $(ALL),matrix-all,matrix)
+	NLPEER_MATRIX=1 $(GO) test -run Elsewhere ./vm-test/cmd/nlvm
+	$(nlvm) matrix $(if $(ALL),--all) $(if $(FRESH),--fresh) --docs docs/testing.md
 
 ## make breakdown		where the instructions of an operation go, for docs/performance.md
 breakdown: commands

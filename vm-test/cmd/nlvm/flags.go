@@ -67,12 +67,8 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 // registerOn registers the flags on a command, with completion.
 func (f *machineFlags) registerOn(cmd *cobra.Command) {
 	f.register(cmd.Flags())
-	var kernels []string
-	for _, k := range kernel.Table {
-		kernels = append(kernels, k.Name)
-	}
 	for name, values := range map[string][]string{
-		"kernel": kernels,
+		"kernel": kernel.Names(),
 		"image":  kernel.ImageNames(),
 		"accel":  {"auto", "tcg", "kvm"},
 	} {

@@ -56,11 +56,11 @@ func (g *guestRun) do() error {
 	if err := g.check(); err != nil {
 		return err
 	}
-	if _, err := qemu.Identity(); err != nil {
-		return err
-	}
 	k, err := kernel.Find(g.kernel)
 	if err != nil {
+		return err
+	}
+	if _, err := qemu.Identity(k.Arch); err != nil {
 		return err
 	}
 	image, err := kernel.FindImage(g.image)

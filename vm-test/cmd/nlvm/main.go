@@ -84,7 +84,7 @@ Environment:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newExec(), newTest(), newShell(), newProfile(), newKernels(), newClean())
+	root.AddCommand(newRun(), newExec(), newTest(), newMatrix(), newShell(), newProfile(), newKernels(), newClean())
 	return root
 }
 
@@ -96,7 +96,7 @@ func withEnvironment(args []string) ([]string, error) {
 		return nil, fmt.Errorf("NLVM_FLAGS: %w", err)
 	}
 	if len(args) > 0 && args[0] == "exec" {
-		ofPackage, err := packageFlags()
+		ofPackage, err := packageFlags(".")
 		if err != nil {
 			return nil, err
 		}

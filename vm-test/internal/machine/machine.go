@@ -90,7 +90,7 @@ func start(ctx context.Context, c *cache.Cache, g artifacts.Guest, o Options) (*
 		return nil, err
 	}
 	config := qemu.Config{
-		Kernel: g.Kernel.Image(), Initrd: g.Initrd, Append: o.Append,
+		Arch: g.Kernel.Arch, Kernel: g.Kernel.Image(), Initrd: g.Initrd, Append: o.Append,
 		SMP: o.SMP, MemMiB: o.MemMiB, ICount: o.ICount, Accel: accel, Debug: o.Debug,
 	}
 	if o.Cold {

@@ -246,6 +246,10 @@ func (s *run) settle(ctx context.Context) {
 	default:
 	}
 	s.end.qemuStatus = s.process.Status()
+	if !qemu.HasExitStatus(s.guest.Kernel.Arch) {
+		s.end.shutdown = s.process.Shutdown()
+		s.end.noStatus = true
+	}
 	s.end.panicked = s.process.Console.Panicked()
 	if s.end.exit != nil {
 		s.end.complaints += len(s.end.exit.Problems)

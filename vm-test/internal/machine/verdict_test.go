@@ -32,6 +32,13 @@ func TestJudge(t *testing.T) {
 		{"not started", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5}, 2, "insmod: no"},
 		{"not started, the kernel complained", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5, complaints: 1}, 2, "insmod: no"},
 
+		{"elsewhere, passed", ending{exit: exit(0), noStatus: true, shutdown: "guest-shutdown"}, 0, ""},
+		{"elsewhere, failed", ending{exit: exit(7), noStatus: true, shutdown: "guest-shutdown"}, 7, ""},
+		{"elsewhere, then reset", ending{exit: exit(0), noStatus: true, shutdown: "guest-reset"}, 120, "did not power"},
+		{"elsewhere, then a panic", ending{exit: exit(0), noStatus: true, shutdown: "guest-panic", panicked: true}, 121, "panicked"},
+		{"elsewhere, QEMU said nothing", ending{exit: exit(0), noStatus: true}, 120, "did not power"},
+		{"elsewhere, QEMU killed", ending{exit: exit(0), noStatus: true, qemuStatus: -1, shutdown: "guest-shutdown"}, 120, "lost"},
+		{"elsewhere, power off without a verdict", ending{noStatus: true, shutdown: "guest-shutdown"}, 120, "lost"},
 		{"power off without a verdict", ending{qemuStatus: 0}, 120, "lost"},
 		{"the agent gave up", ending{qemuStatus: 255}, 120, "lost"},
 		{"debug exit without a verdict", ending{qemuStatus: 1}, 120, "lost"},

@@ -25,6 +25,8 @@ type Process struct {
 	monitor net.Conn
 	qmp     *monitor // speaks over monitor, nil until it is needed
 
+	negotiated bool // monitor was asked for events
+
 	cmd    *exec.Cmd
 	stderr Console
 	done   chan struct{}
@@ -41,9 +43,9 @@ func Restore(c Config, state string) (*Process, error) {
 }
 
 func start(c Config, more ...string) (*Process, error) {
-	path, err := exec.LookPath(Binary)
+	platform, path, err := find(c.Arch)
 	if err != nil {
-		return nil, ErrMissing
+		return nil, err
 	}
 	p := &Process{Console: &Console{}, done: make(chan struct{})}
 	if c.Debug {
@@ -91,6 +93,14 @@ func start(c Config, more ...string) (*Process, error) {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
 	go p.Console.follow(console)
+	if !platform.exit {
+		// Before this QEMU reports no events; what it answers is read later.
+		if err := negotiate(p.monitor); err != nil {
+			p.Kill()
+			return nil, err
+		}
+		p.negotiated = true
+	}
 	return p, nil
 }
 

@@ -22,6 +22,8 @@ func CountSystemCalls(t *testing.T, f func()) map[int]int {
 		t.Fatal(err)
 	}
 	event := "/sys/kernel/tracing/events/raw_syscalls/sys_enter"
+	_, err = os.Stat(filepath.Join(event, "hist"))
+	Need(t, HistTriggers, err == nil)
 	trigger := fmt.Sprintf("hist:keys=id if comm == %q", bytes.TrimSpace(comm))
 	write := func(s string) {
 		if err := os.WriteFile(filepath.Join(event, "trigger"), []byte(s), 0); err != nil {
