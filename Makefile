@@ -21,7 +21,7 @@ export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
 .PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
-	test-matrix vm lint generate install uninstall clean help
+	test-matrix test-debug coverage vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -62,6 +62,19 @@ test-matrix: commands
 breakdown: commands
 	@tools/deps vm
 	$(GO) run ./tools/breakdown
+
+## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes)
+test-debug: commands
+	@tools/deps vm
+	@tools/deps debug
+	tools/test-debug
+
+## make coverage		which lines the tests reach, by the suites on that kernel
+coverage: commands
+	@tools/deps vm
+	@tools/deps debug
+	@tools/deps coverage
+	tools/coverage
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

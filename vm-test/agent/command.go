@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,7 +55,14 @@ func (c *command) runLogged() wire.ExitInfo {
 		return wire.ExitInfo{Status: 2, Setup: err.Error()}
 	}
 	status := c.spawn()
-	info := wire.ExitInfo{Status: status, Problems: append(unloadExtra(c.Extra), unloadPeer()...)}
+	info := wire.ExitInfo{Status: status, Problems: slices.Concat(unloadExtra(c.Extra), unloadPeer(), askDetectors())}
+	if c.Gcov != "" {
+		counts, err := saveCounts(c.Gcov)
+		if err != nil {
+			info.Problems = append(info.Problems, "the counts of executed lines: "+err.Error())
+		}
+		c.Collect = append(c.Collect, counts)
+	}
 	if err := c.bringBack(); err != nil {
 		info.Problems = append(info.Problems, err.Error())
 	}

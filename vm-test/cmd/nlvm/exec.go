@@ -122,6 +122,7 @@ func (g *guestRun) doTest(binary string, args []string, timeoutGiven bool) error
 			g.timeout = plan.Timeout + testSlack
 		}
 	}
+	g.name = filepath.Base(dir)
 	guestBinary := path.Join(guestDir, filepath.Base(binary))
 	g.argv = append([]string{guestBinary}, plan.Args...)
 	g.files = append(g.files, tarball.Item{Source: binary, Name: guestBinary[1:]})

@@ -37,6 +37,7 @@ type machineFlags struct {
 	moduleArgs string
 	env        []string
 	timeout    time.Duration
+	gcov       string
 }
 
 const defaultTimeout = time.Minute
@@ -61,6 +62,7 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.BoolVar(&f.noCommands, "no-commands", false, "do not send our commands, nor build them")
 	set.StringVar(&f.moduleArgs, "module-args", "", "`PARAMETERS` for nlpeer, such as \"interval_ms=10 groups=3\"")
 	set.StringArrayVar(&f.env, "env", nil, "set an environment variable `NAME[=VALUE]` for the command; without VALUE, to ours (repeatable)")
+	set.StringVar(&f.gcov, "gcov", "", "bring back how often nlpeer's lines were executed, with the compiler's notes,\ninto a new folder of the run's name in `FOLDER`, for gcov or lcov (--kernel debug)")
 	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "time limit of the command, 0 for none; the boot has its own")
 }
 
@@ -90,6 +92,8 @@ func (f *machineFlags) check() error {
 		return errors.New("--icount needs --accel tcg: KVM does not count instructions")
 	case f.noModule && f.moduleArgs != "":
 		return errors.New("--module-args without the module: drop it or --no-module")
+	case f.noModule && f.gcov != "":
+		return errors.New("--gcov without the module: drop it or --no-module")
 	case f.timeout < 0:
 		return fmt.Errorf("--timeout %v: give a positive time, or 0 for none", f.timeout)
 	}

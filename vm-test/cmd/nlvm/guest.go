@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +39,7 @@ type guestRun struct {
 	collect  []string
 	place    func(string) string
 	cleanup  []func() // after all
+	name     string   // of the run, in a record
 	// started is called when the machine is there and the command begins.
 	started func() error
 	// attach is called with the machine before the command begins. The command
@@ -45,6 +48,9 @@ type guestRun struct {
 	stdin  io.Reader // nil for ours
 	stdout io.Writer // nil for ours
 }
+
+// runName is what a record and a folder of counts call the run.
+func (g *guestRun) runName() string { return cmp.Or(g.name, filepath.Base(g.argv[0])) }
 
 // do executes it; the error is a statusError once the command was started.
 func (g *guestRun) do() error {
@@ -140,7 +146,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 		return 0, err
 	}
 	m, err := machine.Start(ctx, c, guest, machine.Options{
-		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: g.append,
+		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: strings.TrimSpace(k.Append() + " " + g.append),
 		Cold: g.cold, Accel: g.accel, Debug: g.attach != nil, Progress: progress,
 	})
 	if err != nil {
@@ -156,6 +162,11 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	}
 	if !g.noModule {
 		command.Module, command.ModuleArgs = artifacts.GuestModule, g.moduleArgs
+	}
+	if g.gcov != "" {
+		if command.Gcov, err = g.bringCounts(guest); err != nil {
+			return 0, err
+		}
 	}
 	running()
 	if g.started != nil {
@@ -178,7 +189,39 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	if g.stdin != nil {
 		request.Stdin = g.stdin
 	}
-	return m.Run(ctx, request)
+	begun := time.Now()
+	status, err := m.Run(ctx, request)
+	return status, errors.Join(err, g.record(status, m.Findings(), time.Since(begun)))
+}
+
+// bringCounts prepares the run's folder for the counts of executed lines, and
+// returns where the guest has them.
+func (g *guestRun) bringCounts(guest artifacts.Guest) (string, error) {
+	work, err := guest.GcovWork()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(g.gcov, g.runName())
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", fmt.Errorf("--gcov: %w", err)
+	}
+	if err := guest.GcovNotes(dir); err != nil {
+		return "", err
+	}
+	others := g.place
+	g.place = func(name string) string {
+		if counts, ok := strings.CutPrefix(name, "run/nlvm/gcov/"); ok {
+			if !filepath.IsLocal(counts) {
+				return ""
+			}
+			return filepath.Join(dir, counts)
+		}
+		if others == nil {
+			return ""
+		}
+		return others(name)
+	}
+	return work, nil
 }
 
 // stockModules finds the kernel's own modules and adds them to what is sent.
@@ -240,6 +283,9 @@ func (g *guestRun) environment(u kernel.Unpacked, guest artifacts.Guest) []strin
 	}
 	if guest.Module != "" {
 		env = append(env, "NLVM_MODULE="+artifacts.GuestModule)
+	}
+	if u.Debug() {
+		env = append(env, "NLVM_SLOW=4") // unless ours says more
 	}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); passedOn(name) {

@@ -19,14 +19,16 @@ import (
 )
 
 // buildModule builds one of the modules of testdata for the default kernel.
-func buildModule(t *testing.T, name string) string {
+func buildModule(t *testing.T, name string) string { return buildModuleFor(t, name, "") }
+
+func buildModuleFor(t *testing.T, name, kernelName string) string {
 	t.Helper()
 	c, err := cache.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	row, err := kernel.Find("")
+	row, err := kernel.Find(kernelName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +184,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"run", "--mem", "1", "--", "true"}, "--mem"},
 		{[]string{"run", "--icount", "--smp", "2", "--", "true"}, "--icount"},
 		{[]string{"run", "--no-module", "--module-args", "x=1", "--", "true"}, "--module-args"},
+		{[]string{"run", "--no-module", "--gcov", "x", "--", "true"}, "--gcov"},
 		{[]string{"exec"}, "go test -exec"},
 		{[]string{"exec", "--", "/no/such/x.test"}, "/no/such/x.test"},
 		{[]string{"test"}, "usage: nlvm test"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -43,6 +44,16 @@ are go test's.`,
 			k, err := kernel.Find(f.kernel)
 			if err != nil {
 				return err
+			}
+			// The tests run in their packages' folders.
+			if f.gcov != "" {
+				dir, err := filepath.Abs(f.gcov)
+				if err != nil {
+					return err
+				}
+				if err := cmd.Flags().Set("gcov", dir); err != nil {
+					return err
+				}
 			}
 			// Already in each exec's flags; twice would be put twice.
 			os.Unsetenv("NLVM_FLAGS")

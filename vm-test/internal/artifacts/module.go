@@ -116,9 +116,13 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	// Without BTF: it needs a tool (pahole) that few have, for what no test uses.
 	// The option for the least distance of functions is one of gcc 14; without
 	// it kbuild takes the older one, which does the same for all but cold code.
-	cmd := exec.CommandContext(ctx, "make", "-C", k.BuildDir(), "M="+work, "ARCH="+arch.Kbuild, "CROSS_COMPILE="+arch.Cross(),
-		"CC="+compiler, "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
-		fmt.Sprintf("-j%d", runtime.NumCPU()), "modules")
+	args := []string{"-C", k.BuildDir(), "M=" + work, "ARCH=" + arch.Kbuild, "CROSS_COMPILE=" + arch.Cross(),
+		"CC=" + compiler, "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
+		fmt.Sprintf("-j%d", runtime.NumCPU())}
+	if k.Debug() {
+		args = append(args, "GCOV_PROFILE=y", "KCOV_INSTRUMENT=y") // which code was reached
+	}
+	cmd := exec.CommandContext(ctx, "make", append(args, "modules")...)
 	// Called from a Makefile, its variables must not reach this build.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	var log bytes.Buffer
@@ -183,6 +187,9 @@ func install(c *cache.Cache, k kernel.Unpacked, work, home string, log []byte) (
 		return "", err
 	}
 	if err := os.WriteFile(filepath.Join(result, "build.log"), log, 0o644); err != nil {
+		return "", err
+	}
+	if err := keepNotes(work, result); err != nil {
 		return "", err
 	}
 	if err := cache.Commit(result, home); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"nlpeer/vm-test/internal/cache"
 )
 
@@ -37,6 +39,52 @@ func TestFind(t *testing.T) {
 	_, err := Find("2.4")
 	if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "6.1, 6.12") {
 		t.Errorf("an unknown one: %v, want ErrUnknown and the names that are known", err)
+	}
+}
+
+// What a configuration has lost is told, however it went.
+func TestVanished(t *testing.T) {
+	want := "# a comment\nCONFIG_A=y\nCONFIG_B=m\nCONFIG_OFF=n\nCONFIG_N=40000\nCONFIG_S=\"-debug\"\n\n"
+	tests := []struct {
+		config string
+		lost   []string
+	}{
+		{"CONFIG_A=y\nCONFIG_B=m\n# CONFIG_OFF is not set\nCONFIG_N=40000\nCONFIG_S=\"-debug\"\nCONFIG_MORE=y\n", nil},
+		{"CONFIG_A=y\nCONFIG_B=m\nCONFIG_N=40000\nCONFIG_S=\"-debug\"\n", nil},
+		{"# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_OFF=y\nCONFIG_N=16000\nCONFIG_S=\"\"\n",
+			[]string{"CONFIG_A=y", "CONFIG_B=m", "CONFIG_OFF=n", "CONFIG_N=40000", `CONFIG_S="-debug"`}},
+		{"", []string{"CONFIG_A=y", "CONFIG_B=m", "CONFIG_N=40000", `CONFIG_S="-debug"`}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.lost, vanished(tt.config, want)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tt.config, diff)
+		}
+	}
+	// The real one says something to check.
+	if n := len(vanished("", debugConfig)); n < 100 {
+		t.Errorf("the debug kernel's configuration has %d lines to check", n)
+	}
+}
+
+// A kernel that is built is another one when its configuration is another.
+func TestFolder(t *testing.T) {
+	k, err := Find("debug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := debugConfig
+	defer func() { debugConfig = old }()
+	before, err := k.folder()
+	if err != nil {
+		t.Skipf("this needs: %v", err)
+	}
+	debugConfig += "CONFIG_MORE=y\n"
+	after, err := k.folder()
+	if err != nil || before == after || !strings.HasPrefix(after, "debug-amd64-") {
+		t.Errorf("%q, with another line %q, %v", before, after, err)
+	}
+	if k.Debug() != true || Table[0].Debug() {
+		t.Error("the debug kernel alone is one")
 	}
 }
 

@@ -17,8 +17,8 @@ type Kernel struct {
 	Name    string // what a person types after --kernel
 	Arch    string // Debian's name for the architecture
 	Suite   string // Debian release that packages are taken from, with its updates; or its backports
-	Image   string // meta package whose dependency is the kernel
-	Headers string // meta package whose dependencies are what modules are built with
+	Image   string // meta package whose dependency is the kernel, or the kernel's source
+	Headers string // meta package whose dependencies are what modules are built with; "" if the kernel is built here
 	OwnLibs bool   // its build tools need libraries of their own release
 }
 
@@ -36,6 +36,8 @@ var Table = []Kernel{
 	{"6.1-i686", "i386", "bookworm", "linux-image-686-pae", "linux-headers-686-pae", false},
 	{"6.1-arm64", "arm64", "bookworm", "linux-image-arm64", "linux-headers-arm64", false},
 	{"6.1-rt", "amd64", "bookworm", "linux-image-rt-amd64", "linux-headers-rt-amd64", false},
+	// Built here, with detectors of mistakes, see debug.config.
+	{"debug", "amd64", "bookworm", "linux-source-6.12", "", false},
 }
 
 // ofRelease is the kernel that a Debian release came with.

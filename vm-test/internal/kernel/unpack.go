@@ -33,7 +33,11 @@ const stamp = "nlvm.json"
 
 // Lookup returns the kernel if it is in the cache already.
 func Lookup(c *cache.Cache, k Kernel) (Unpacked, error) {
-	root := c.Path("kernels", k.Name+"-"+k.Arch)
+	folder, err := k.folder()
+	if err != nil {
+		return Unpacked{}, err
+	}
+	root := c.Path("kernels", folder)
 	b, err := os.ReadFile(filepath.Join(root, stamp))
 	if err != nil {
 		return Unpacked{}, err
@@ -51,6 +55,9 @@ func Lookup(c *cache.Cache, k Kernel) (Unpacked, error) {
 func Get(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpacked, error) {
 	if u, err := Lookup(c, k); err == nil {
 		return u, nil
+	}
+	if k.FromSource() {
+		return getBuilt(ctx, c, k, p)
 	}
 	l, err := c.Lock(ctx, "apt-"+k.Suite+"-"+k.Arch, func() {
 		p.Start("waiting for another nlvm that downloads")

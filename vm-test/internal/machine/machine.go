@@ -44,6 +44,13 @@ type Machine struct {
 	conn    *wire.Conn
 	slot    *cache.Lock
 	notes   io.Writer
+	found   Findings
+}
+
+// Findings is what the kernel complained about during a run.
+type Findings struct {
+	Complaints int      // lines of its log, and what was found at the end
+	Detectors  []string // whose, each once, in the order of their first reports
 }
 
 // Limits of what nlvm itself waits for, on a machine of normal speed.
@@ -106,6 +113,9 @@ func (m *Machine) Close() {
 		m.slot.Unlock()
 	}
 }
+
+// Findings are those of the last Run.
+func (m *Machine) Findings() Findings { return m.found }
 
 // Pid is the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }

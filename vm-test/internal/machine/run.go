@@ -76,6 +76,7 @@ func (m *Machine) Run(ctx context.Context, r Request) (int, error) {
 	go s.receive(frames, quit)
 	s.loop(ctx, frames)
 	s.settle(ctx)
+	m.found = Findings{s.end.complaints, s.end.detectors}
 	return s.report()
 }
 
@@ -219,8 +220,11 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 }
 
 func (s *run) record(r splat.Record) {
-	if splat.Is(r) {
+	if d := splat.Detector(r); d != "" {
 		s.end.complaints++
+		if !slices.Contains(s.end.detectors, d) {
+			s.end.detectors = append(s.end.detectors, d)
+		}
 		if s.first < 0 {
 			s.first = len(s.log)
 		}

@@ -4,6 +4,7 @@ package machine
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 
 	"nlpeer/vm-test/internal/qemu"
@@ -30,7 +31,8 @@ type ending struct {
 	enough      bool // we have ended the command, by SIGKILL
 	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
-	complaints  int // lines of the kernel's log, and what the agent found
+	complaints  int      // lines of the kernel's log, and what the agent found
+	detectors   []string // whose they are, each once
 }
 
 // judge turns an ending into an exit status, and a reason if that status is
@@ -67,9 +69,9 @@ func (e ending) judge() (status int, reason string) {
 	case e.exit.Setup != "":
 		return StatusSetup, e.exit.Setup
 	case e.complaints > 0 && status == 0:
-		return StatusComplaint, "the command passed, but the kernel complained"
+		return StatusComplaint, "the command passed, but the kernel complained" + e.by()
 	case e.complaints > 0:
-		return status, fmt.Sprintf("the command failed with status %d, and the kernel complained", status)
+		return status, fmt.Sprintf("the command failed with status %d, and the kernel complained", status) + e.by()
 	}
 	return status, ""
 }
@@ -89,4 +91,12 @@ func (e ending) contradiction() string {
 		return fmt.Sprintf("it did not power the machine off (QEMU: %q)", e.shutdown)
 	}
 	return ""
+}
+
+// by names the detectors, in the order of their first reports.
+func (e ending) by() string {
+	if len(e.detectors) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(e.detectors, ", ")
 }

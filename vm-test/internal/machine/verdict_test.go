@@ -28,6 +28,7 @@ func TestJudge(t *testing.T) {
 		{"failed before we ended it", ending{exit: exit(7), qemuStatus: 15, enough: true}, 7, ""},
 		{"highest status", ending{exit: exit(255), qemuStatus: 255}, 255, ""},
 		{"passed, the kernel complained", ending{exit: exit(0), qemuStatus: 1, complaints: 1}, 123, "kernel complained"},
+		{"who complained", ending{exit: exit(0), qemuStatus: 1, complaints: 2, detectors: []string{"KASAN", "lockdep"}}, 123, "complained: KASAN, lockdep"},
 		{"failed, the kernel complained", ending{exit: exit(7), qemuStatus: 15, complaints: 1}, 7, "kernel complained"},
 		{"not started", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5}, 2, "insmod: no"},
 		{"not started, the kernel complained", ending{exit: &wire.ExitInfo{Status: 2, Setup: "insmod: no"}, qemuStatus: 5, complaints: 1}, 2, "insmod: no"},

@@ -29,41 +29,62 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Headlines as kernels from 5.10 to 7.x print them.
-var complaints = []string{
-	"WARNING: CPU: 0 PID: 92 at /tmp/faulty.c:31 faulty_init+0x2c/0x1000 [faulty]",
-	"WARNING: possible circular locking dependency detected",
-	"WARNING: suspicious RCU usage",
-	"BUG: kernel NULL pointer dereference, address: 0000000000000000",
-	"BUG: unable to handle page fault for address: ffffdead00000010",
-	"BUG: sleeping function called from invalid context at mm/slab.h:274",
-	"BUG: scheduling while atomic: nlecho/93/0x00000002",
-	"BUG: KASAN: slab-use-after-free in nlpeer_beacon_tick+0x9a/0x100 [nlpeer]",
-	"BUG: KFENCE: out-of-bounds read in test+0x1/0x2",
-	"BUG: spinlock bad magic on CPU#0, insmod/85",
-	"watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:85]",
-	"BUG kmalloc-64 (Tainted: G           O      ): Poison overwritten",
-	"BUG kmalloc-rnd-03-64 (Not tainted): Object already free",
-	"kernel BUG at net/netlink/af_netlink.c:400!",
-	"Oops: 0002 [#1] PREEMPT SMP NOPTI",
-	"Oops: general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] PREEMPT SMP",
-	"general protection fault, probably for non-canonical address 0x6b6b6b6b6b6b6b6b: 0000 [#1] PREEMPT SMP",
-	"invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
-	"refcount_t: underflow; use-after-free.",
-	"Kernel panic - not syncing: sysrq triggered crash",
-	"rcu: INFO: rcu_preempt self-detected stall on CPU",
-	"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
-	"INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 0-... }",
-	"INFO: task nlsub:123 blocked for more than 120 seconds.",
-	"INFO: trying to register non-static key.",
-	"list_del corruption, ffff888004b2c000->next is LIST_POISON1 (dead000000000100)",
-	"list_add corruption. prev->next should be next (ffff8880), but was 0000.",
-	"unregister_netdevice: waiting for lo to become free. Usage count = 2",
-	"UBSAN: array-index-out-of-bounds in kmod/echo.c:12:3",
-	"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
-	"ODEBUG: free active (active state 0) object type: hrtimer hint: beacon_fire+0x0/0x40",
-	"ref_tracker: net notrefcnt@ffff8880 has 1/1 users at sk_alloc leaked",
-	"kmem_cache_destroy nlpeer_object: Slab cache still has objects when called from nlpeer_exit+0x10/0x20 [nlpeer]",
+// Headlines as kernels from 5.10 to 7.x print them, and whose they are.
+var complaints = []struct{ text, detector string }{
+	{"WARNING: CPU: 0 PID: 92 at /tmp/faulty.c:31 faulty_init+0x2c/0x1000 [faulty]", "WARNING"},
+	{"WARNING: possible circular locking dependency detected", "lockdep"},
+	{"WARNING: suspicious RCU usage", "RCU"},
+	{"BUG: kernel NULL pointer dereference, address: 0000000000000000", "oops"},
+	{"BUG: unable to handle page fault for address: ffffdead00000010", "oops"},
+	{"BUG: sleeping function called from invalid context at mm/slab.h:274", "atomic sleep"},
+	{"BUG: scheduling while atomic: nlecho/93/0x00000002", "atomic sleep"},
+	{"BUG: KASAN: slab-use-after-free in nlpeer_beacon_tick+0x9a/0x100 [nlpeer]", "KASAN"},
+	{"BUG: KFENCE: out-of-bounds read in test+0x1/0x2", "KFENCE"},
+	{"BUG: spinlock bad magic on CPU#0, insmod/85", "lock debugging"},
+	{"watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:85]", "lockup"},
+	{"BUG kmalloc-64 (Tainted: G           O      ): Poison overwritten", "SLUB"},
+	{"BUG kmalloc-rnd-03-64 (Not tainted): Object already free", "SLUB"},
+	{"kernel BUG at net/netlink/af_netlink.c:400!", "BUG"},
+	{"Oops: 0002 [#1] PREEMPT SMP NOPTI", "oops"},
+	{"Oops: general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] PREEMPT SMP", "oops"},
+	{"general protection fault, probably for non-canonical address 0x6b6b6b6b6b6b6b6b: 0000 [#1] PREEMPT SMP", "oops"},
+	{"invalid opcode: 0000 [#1] PREEMPT SMP NOPTI", "oops"},
+	{"refcount_t: underflow; use-after-free.", "refcount"},
+	{"Kernel panic - not syncing: sysrq triggered crash", "panic"},
+	{"rcu: INFO: rcu_preempt self-detected stall on CPU", "RCU stall"},
+	{"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "RCU stall"},
+	{"INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 0-... }", "RCU stall"},
+	{"INFO: task nlsub:123 blocked for more than 120 seconds.", "hung task"},
+	{"INFO: trying to register non-static key.", "lockdep"},
+	{"list_del corruption, ffff888004b2c000->next is LIST_POISON1 (dead000000000100)", "list debugging"},
+	{"list_add corruption. prev->next should be next (ffff8880), but was 0000.", "list debugging"},
+	{"unregister_netdevice: waiting for lo to become free. Usage count = 2", "reference tracker"},
+	{"UBSAN: array-index-out-of-bounds in kmod/echo.c:12:3", "UBSAN"},
+	{"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)", "kmemleak"},
+	{"ODEBUG: free active (active state 0) object type: hrtimer hint: beacon_fire+0x0/0x40", "object debugging"},
+	{"ref_tracker: net notrefcnt@ffff8880 has 1/1 users at sk_alloc leaked", "reference tracker"},
+	{"kmem_cache_destroy nlpeer_object: Slab cache still has objects when called from nlpeer_exit+0x10/0x20 [nlpeer]", "SLUB"},
+	{"WARNING: possible recursive locking detected", "lockdep"},
+	{"WARNING: possible irq lock inversion dependency detected", "lockdep"},
+	{"WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected", "lockdep"},
+	{"WARNING: inconsistent lock state", "lockdep"},
+	{"WARNING: bad unlock balance detected!", "lockdep"},
+	{"WARNING: held lock freed!", "lockdep"},
+	{"WARNING: lock held when returning to user space!", "lockdep"},
+	{"WARNING: nlecho/93 still has locks held!", "lockdep"},
+	{"BUG: MAX_LOCKDEP_ENTRIES too low!", "lockdep"},
+	{"DEBUG_LOCKS_WARN_ON(1)", "lockdep"},
+	{"BUG: using smp_processor_id() in preemptible [00000000] code: insmod/85", "preemption"},
+	{"BUG: using __this_cpu_add() in preemptible [00000000] code: nlecho/85", "preemption"},
+	{"BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[9]", "atomic sleep"},
+	{"BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!", "lockup"},
+	{"Voluntary context switch within RCU read-side critical section!", "RCU"},
+	{"BUG: KCSAN: data-race in a / b", "KCSAN"},
+	{"ref_tracker: net notrefcnt@ffff888005b5a1c8 leaked reference.", "reference tracker"},
+	{"ref_tracker: reference already released.", "reference tracker"},
+	{"kmemleak: Cannot allocate a kmemleak_object structure", "kmemleak"},
+	{"ODEBUG: Out of memory. ODEBUG disabled", "object debugging"},
+	{"memcpy: detected field-spanning write (size 9) of single field \"s.field\" at x.c:1 (size 8)", "fortify"},
 }
 
 var harmless = []string{
@@ -85,12 +106,12 @@ var harmless = []string{
 }
 
 func TestIs(t *testing.T) {
-	for _, text := range complaints {
-		if !splat.Is(splat.Record{Level: 4, Text: text}) {
-			t.Errorf("not noticed: %s", text)
+	for _, c := range complaints {
+		if got := splat.Detector(splat.Record{Level: 4, Text: c.text}); got != c.detector {
+			t.Errorf("%s: of %q, want %q", c.text, got, c.detector)
 		}
-		if splat.Is(splat.Record{Facility: 1, Text: text}) {
-			t.Errorf("believed, though a process wrote it: %s", text)
+		if splat.Is(splat.Record{Facility: 1, Text: c.text}) {
+			t.Errorf("believed, though a process wrote it: %s", c.text)
 		}
 	}
 	for _, text := range harmless {
