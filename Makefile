@@ -10,6 +10,7 @@ version	:= $(shell cat VERSION)
 source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
 
 bin	:= build/bin
+FUZZTIME ?= 60s
 nlvm	:= $(bin)/nlvm
 commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlvm
 
@@ -21,7 +22,7 @@ export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
 .PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
-	test-matrix test-debug coverage vm lint generate install uninstall clean help
+	test-matrix test-debug coverage fuzz vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -75,6 +76,14 @@ coverage: commands
 	@tools/deps debug
 	@tools/deps coverage
 	tools/coverage
+
+## make fuzz FUZZTIME=10m	attack the module and the parsers for that long (60s)
+fuzz: commands
+	@tools/deps vm
+	@tools/deps debug
+	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
+	$(nlvm) run --kernel debug --timeout 2m -- nlecho hello
+	$(bin)/nlfuzz drive --time $(FUZZTIME)
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

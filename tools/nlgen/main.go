@@ -81,6 +81,10 @@ func generate(specDir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	fuzz, err := renderFuzz(genl, raw)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
 		goFile:      code,
 		docFile:     renderDoc(genl, raw, string(text)),
@@ -88,5 +92,8 @@ func generate(specDir string) (map[string][]byte, error) {
 		policyFile:  renderPolicies(genl, raw),
 		explainFile: tables,
 		luaFile:     renderLua(genl, raw),
+		fuzzFile:    fuzz,
+		syzGenlFile: renderSyzGenl(genl),
+		syzRawFile:  renderSyzRaw(genl, raw),
 	}, nil
 }

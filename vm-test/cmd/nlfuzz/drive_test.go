@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nlpeer/vm-test/fuzz"
+)
+
+// A nlvm that looks for a message of type 4711 in the programs of --replay, and
+// in its own program otherwise writes what is in the file records, and ends as
+// the file status says.
+const fakeNlvm = `#!/bin/sh
+here=$(dirname "$0")
+for arg; do
+	case $arg in
+	*:replay) replay=${arg%:replay} ;;
+	esac
+done
+if [ -z "${replay-}" ]; then
+	cat "$here/records"
+	exit "$(cat "$here/status")"
+fi
+echo x >>"$here/machines"
+grep -q ' 4711/' "$replay"/* && { echo "BUG: KASAN: at fault" >&2; exit 123; }
+echo '{"kind":"end","totals":{}}'
+`
+
+func newDriver(t *testing.T, status int, records string) *driver {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"nlvm": fakeNlvm, "records": records, "status": fmt.Sprintln(status)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &driver{dir: filepath.Join(dir, "out"), kernel: "debug", seed: 42, nlvm: filepath.Join(dir, "nlvm"), self: "/bin/true"}
+}
+
+func line(kind string, programs ...string) string {
+	quoted := make([]string, len(programs))
+	for i, p := range programs {
+		quoted[i] = fmt.Sprintf("%q", p)
+	}
+	return fmt.Sprintf(`{"kind":%q,"programs":[%s],"text":"the kernel complains:\nBUG: KASAN: here","totals":{"seconds":2,"programs":7,"messages":90,"reached":3,"places":4}}`+"\n", kind, strings.Join(quoted, ","))
+}
+
+// programs returns some, with a bad one at a place.
+func programs(bad int) []string {
+	r := rand.New(rand.NewPCG(1, 1))
+	var all []string
+	for i := range 20 {
+		p := fuzz.Generate(r)
+		if i == bad {
+			p.Ops = append(p.Ops, fuzz.Op{Kind: fuzz.Call, Messages: []fuzz.Message{{Type: 4711, Len: fuzz.AutoLen}}})
+		}
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// After a panic, and after a report, the one program to blame is found, made
+// small, and put into a test that compiles.
+func TestFound(t *testing.T) {
+	all := programs(5)
+	for name, tt := range map[string]struct {
+		status  int
+		records string
+	}{
+		"panic":  {121, line("batch", programs(-1)...) + line("batch", all[:10]...) + line("batch", all[10:]...) + `{"kind":"ba`},
+		"report": {1, line("batch", all...) + line("report", all[5])},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDriver(t, tt.status, tt.records)
+			if err := d.module(time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if d.rows[0].reports != 1 || d.table() != errReport {
+				t.Errorf("%+v", d.rows)
+			}
+			small, err := fuzz.Parse("0 call 0 4711/0x0/=/0/0/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(d.dir, "found", small.Name())
+			p, err := fuzz.LoadFile(filepath.Join(dir, small.Name()+fuzz.Ext))
+			if err != nil || p.String() != small.String() {
+				t.Errorf("%v, %v", p, err)
+			}
+			test := filepath.Join(dir, "found_"+small.Name()+"_test.go")
+			if _, err := parser.ParseFile(token.NewFileSet(), test, nil, parser.AllErrors); err != nil {
+				t.Error(err)
+			}
+			text, _ := os.ReadFile(filepath.Join(dir, "report.txt"))
+			if !strings.Contains(string(text), fmt.Sprintf("seed 42, kernel debug, nlvm's exit status %d", tt.status)) {
+				t.Errorf("%s", text)
+			}
+		})
+	}
+}
+
+// What does not happen again leaves all that may have been the cause.
+func TestNotFound(t *testing.T) {
+	all := programs(-1)
+	d := newDriver(t, 121, line("batch", all...))
+	if err := d.module(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	left, err := fuzz.Load(filepath.Join(d.dir, "found", "seed-42"))
+	if err != nil || len(left) != len(all) || d.table() != errReport {
+		t.Errorf("%d programs, %v", len(left), err)
+	}
+}
+
+// A run that ends well leaves the programs that reached something, and no others.
+func TestCorpus(t *testing.T) {
+	all := programs(-1)
+	d := newDriver(t, 0, line("batch", all...)+line("input", all[3])+line("input", all[4])+line("end"))
+	old, err := fuzz.Parse(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fuzz.Save(filepath.Join(d.dir, "corpus"), old); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.module(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := fuzz.Load(filepath.Join(d.dir, "corpus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, p := range kept {
+		got[p.String()] = true
+	}
+	if len(got) != 2 || !got[all[3]] || !got[all[4]] {
+		t.Errorf("%d programs are kept", len(got))
+	}
+	if err := d.table(); err != nil {
+		t.Error(err)
+	}
+}
+
+// No machine is no success.
+func TestNotBegun(t *testing.T) {
+	for _, status := range []int{2, 126, 127, 0} {
+		if err := newDriver(t, status, "").module(time.Second); err == nil {
+			t.Errorf("status %d without a record is taken for success", status)
+		}
+	}
+	if err := newDriver(t, 0, "nonsense\n").module(time.Second); err == nil {
+		t.Error("nonsense is taken for records")
+	}
+}
+
+func TestReadGo(t *testing.T) {
+	var r row
+	r.readGo("fuzz: elapsed: 0s, gathering baseline coverage: 0/56 completed\n" +
+		"fuzz: elapsed: 1s, gathering baseline coverage: 56/56 completed, now fuzzing with 2 workers\n" +
+		"fuzz: elapsed: 1m9s, execs: 14428 (2185/sec), new interesting: 15 (total: 71)\nPASS\n")
+	if r.seconds != 69 || r.runs != 14428 || r.corpus != 71 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"nlpeer/vm-test/fuzz"
+)
+
+// A session is one run of nlfuzz in a virtual machine.
+type session struct {
+	status  int
+	log     string       // what nlvm said: the kernel's complaints are there
+	recent  [][]string   // the programs of the last batches
+	report  *fuzz.Record // nlfuzz's own word of what is wrong
+	end     *fuzz.Record // the last figures
+	running *fuzz.Totals // those before, if there was no end
+}
+
+// vmSlack is what the machine gets on top of the time for the fuzzer: old
+// programs are run first.
+const vmSlack = 10 * time.Minute
+
+// start runs nlfuzz in a virtual machine with more files and arguments.
+func (d *driver) start(limit time.Duration, puts, args []string, input func(*fuzz.Program) error) (*session, error) {
+	argv := []string{"run", "--kernel", d.kernel, "--smp", "2", "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
+	for _, p := range puts {
+		argv = append(argv, "--put", p)
+	}
+	argv = append(argv, "--", "./nlfuzz", "--records")
+	cmd := exec.Command(d.nlvm, append(argv, args...)...)
+	var log bytes.Buffer
+	cmd.Stderr = io.MultiWriter(os.Stderr, &log)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := new(session)
+	rerr := s.read(out, input)
+	if rerr != nil {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_, _ = io.Copy(io.Discard, out)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	s.status, s.log = cmd.ProcessState.ExitCode(), log.String()
+	if s.status == 2 || s.status == 126 || s.status == 127 { // nlfuzz or nlvm; not executed; not found
+		rerr = errors.Join(rerr, errors.New("the fuzzer could not begin in the virtual machine, see above"))
+	}
+	return s, rerr
+}
+
+func (s *session) read(out io.Reader, input func(*fuzz.Program) error) error {
+	lines := bufio.NewReaderSize(out, 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return nil // a line cut off at a panic says nothing
+		}
+		if err != nil {
+			return err
+		}
+		var r fuzz.Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("the fuzzer wrote %q: %w", line[:min(len(line), 100)], err)
+		}
+		switch r.Kind {
+		case fuzz.KindBatch:
+			s.recent = append(s.recent, r.Programs)
+			s.recent = s.recent[max(0, len(s.recent)-2):]
+		case fuzz.KindInput:
+			for _, text := range r.Programs {
+				p, err := fuzz.Parse(text)
+				if err == nil && input != nil {
+					err = input(p)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		case fuzz.KindStatus:
+			s.running = r.Totals
+			t := r.Totals
+			fmt.Fprintf(os.Stderr, "nlfuzz: %.0f s: %d programs, %d messages, reached %d of %d, corpus %d\n", t.Seconds, t.Programs, t.Messages, t.Reached, t.Places, t.Corpus)
+		case fuzz.KindReport:
+			s.report = &r
+			s.running = r.Totals
+		case fuzz.KindEnd:
+			s.end = &r
+			s.running = r.Totals
+		}
+	}
+}
+
+// module fuzzes the module, and looks into what it finds.
+func (d *driver) module(limit time.Duration) error {
+	corpus := filepath.Join(d.dir, "corpus")
+	if err := os.MkdirAll(corpus, 0o755); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "nlfuzz: the module on kernel %s for %v, seed %d\n", d.kernel, limit, d.seed)
+	fresh := map[string]bool{}
+	s, err := d.start(limit+vmSlack, []string{corpus + ":corpus"},
+		[]string{"--time", limit.String(), "--seed", strconv.FormatUint(d.seed, 10), "--corpus", "corpus"},
+		func(p *fuzz.Program) error {
+			file, err := fuzz.Save(corpus, p)
+			fresh[filepath.Base(file)] = true
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	r := row{what: "module", totals: s.running}
+	if t := s.running; t != nil {
+		r.seconds, r.runs, r.corpus = t.Seconds, t.Programs, t.Corpus
+	}
+	if s.status != 0 {
+		r.reports = 1
+		if err := d.found(s); err != nil {
+			return err
+		}
+	} else if s.end == nil {
+		return errors.New("the fuzzer ended without its figures")
+	} else {
+		// What the programs that are kept now reach, others need not be kept for.
+		if err := prune(corpus, fresh); err != nil {
+			return err
+		}
+		if len(s.end.Missed) > 0 {
+			fmt.Fprintf(os.Stderr, "nlfuzz: functions never entered: %s\n", strings.Join(s.end.Missed, ", "))
+		}
+	}
+	d.rows = append(d.rows, r)
+	return nil
+}
+
+// prune removes programs that reach nothing that others do not.
+func prune(dir string, keep map[string]bool) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"+fuzz.Ext))
+	if err != nil || len(keep) == 0 {
+		return err
+	}
+	for _, file := range files {
+		if !keep[filepath.Base(file)] {
+			err = errors.Join(err, os.Remove(file))
+		}
+	}
+	return err
+}
+
+// found makes of a session with a report what a person needs.
+func (d *driver) found(s *session) error {
+	var suspects []*fuzz.Program
+	texts := []string{}
+	if s.report != nil {
+		texts = s.report.Programs
+	} else {
+		for _, batch := range s.recent {
+			texts = append(texts, batch...)
+		}
+	}
+	for _, text := range texts {
+		p, err := fuzz.Parse(text)
+		if err != nil {
+			return err
+		}
+		suspects = append(suspects, p)
+	}
+	report := fmt.Sprintf("seed %d, kernel %s, nlvm's exit status %d\n", d.seed, d.kernel, s.status)
+	if s.report != nil {
+		report += "\n" + s.report.Text + "\n"
+	}
+	report += "\n" + s.log
+	if len(suspects) == 0 {
+		dir, err := d.save(fmt.Sprintf("seed-%d", d.seed), map[string]string{"report.txt": report})
+		fmt.Fprintf(os.Stderr, "nlfuzz: no program is known to be the cause; %s\n", dir)
+		return err
+	}
+	guilty, err := d.blame(suspects)
+	if err != nil {
+		return err
+	}
+	if guilty == nil {
+		files := map[string]string{"report.txt": report}
+		for i, p := range suspects {
+			files[fmt.Sprintf("%02d-%s%s", i, p.Name(), fuzz.Ext)] = p.String()
+		}
+		dir, err := d.save(fmt.Sprintf("seed-%d", d.seed), files)
+		fmt.Fprintf(os.Stderr, "nlfuzz: it did not happen again; the last programs are in %s\n", dir)
+		return err
+	}
+	small := fuzz.Minimize(guilty, minimizeRuns, func(p *fuzz.Program) bool {
+		again, err := d.fails(p)
+		return err == nil && again
+	})
+	name := small.Name()
+	dir, err := d.save(name, map[string]string{
+		"report.txt":                 report,
+		name + fuzz.Ext:              small.String(),
+		"found_" + name + "_test.go": reproducer(small, s),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "nlfuzz: it happens again with %d operations; %s\n", len(small.Ops), dir)
+	return nil
+}
+
+// Bounds of looking into a report: each try is a virtual machine.
+const (
+	minimizeRuns = 24
+	replayRepeat = 10
+	replayLimit  = 5 * time.Minute
+)
+
+// fails says whether programs bring a report, run one after the other.
+func (d *driver) fails(programs ...*fuzz.Program) (bool, error) {
+	dir, err := os.MkdirTemp("", "nlfuzz-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	args := []string{"--repeat", strconv.Itoa(replayRepeat)}
+	for i, p := range programs {
+		name := fmt.Sprintf("%03d%s", i, fuzz.Ext)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(p.String()), 0o644); err != nil {
+			return false, err
+		}
+		args = append(args, "--replay", "replay/"+name)
+	}
+	s, err := d.start(replayLimit, []string{dir + ":replay"}, args, nil)
+	if err != nil {
+		return false, err
+	}
+	return s.status != 0, nil
+}
+
+// blame finds the program that brings the report by itself, nil if none does.
+func (d *driver) blame(suspects []*fuzz.Program) (*fuzz.Program, error) {
+	again, err := d.fails(suspects...)
+	if err != nil || !again {
+		return nil, err
+	}
+	for len(suspects) > 1 {
+		// The later half, as the last is the most likely.
+		half := suspects[len(suspects)/2:]
+		again, err := d.fails(half...)
+		if err != nil {
+			return nil, err
+		}
+		if !again {
+			half = suspects[:len(suspects)/2]
+			if again, err = d.fails(half...); err != nil || !again {
+				return nil, err
+			}
+		}
+		suspects = half
+	}
+	return suspects[0], nil
+}
+
+// reproducer is a Go test for the suite fuzz.
+func reproducer(p *fuzz.Program, s *session) string {
+	what := "nlvm's exit status was " + strconv.Itoa(s.status)
+	if s.report != nil {
+		lines := strings.Split(strings.TrimSpace(s.report.Text), "\n")
+		what = lines[0]
+		if strings.HasPrefix(what, "the kernel complains") && len(lines) > 1 {
+			what = lines[1]
+		}
+	}
+	return fmt.Sprintf(`// SPDX-License-Identifier: MIT
+
+package fuzz_test
+
+import "testing"
+
+// %s
+func TestFound_%s(t *testing.T) {
+	again(t, `+"`\n%s`"+`)
+}
+`, what, p.Name(), p)
+}
