@@ -239,7 +239,7 @@ func parameters(t *testing.T, changed map[string]string) {
 	t.Helper()
 	want := map[string]string{
 		"protocol": "31", "interval_ms": "1000", "groups": "1", "history": "1024", "history_bytes": "1048576",
-		"objects": "4096", "object_bytes": "4194304", "rtnl": "Y", "connector": "Y", "user_send": "N",
+		"objects": "4096", "object_bytes": "4194304", "rtnl": "Y", "connector": "Y", "user_send": "N", "batch": "Y",
 	}
 	maps.Copy(want, changed)
 	const dir = "/sys/module/nlpeer/parameters"
