@@ -12,7 +12,7 @@ source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
 bin	:= build/bin
 FUZZTIME ?= 60s
 nlvm	:= $(bin)/nlvm
-commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./vm-test/cmd/nlvm
+commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlvm
 
 # These run inside the VM, against the module; all others run on the host.
 suites	:= ./vm-test/suites/...
@@ -21,8 +21,8 @@ host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
 export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
-.PHONY: all module commands demo test test-host test-vm test-debug coverage fuzz vm lint generate \
-	install uninstall clean help
+.PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
+	test-matrix test-debug coverage fuzz vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -44,7 +44,7 @@ demo: commands
 ## make test		all tests, on this machine and in the virtual machine
 test: test-host test-vm
 
-test-host: commands
+test-host: commands contenders
 	@tools/deps vm
 	@tools/deps host
 	NLPEER_CI=1 $(GO) test $(host)
@@ -52,6 +52,17 @@ test-host: commands
 test-vm: commands
 	@tools/deps vm
 	$(nlvm) test $(suites)
+
+## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all there are
+test-matrix: commands
+	@tools/deps $(if $(ALL),matrix-all,matrix)
+	NLPEER_MATRIX=1 $(GO) test -run Elsewhere ./vm-test/cmd/nlvm
+	$(nlvm) matrix $(if $(ALL),--all) $(if $(FRESH),--fresh) --docs docs/testing.md
+
+## make breakdown		where the instructions of an operation go, for docs/performance.md
+breakdown: commands
+	@tools/deps vm
+	$(GO) run ./tools/breakdown
 
 ## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes)
 test-debug: commands
@@ -79,6 +90,16 @@ vm: commands
 	@tools/deps vm
 	$(nlvm) shell
 
+## make bench		what an echo costs, by all ways and libraries; QUICK=1 for less
+bench: commands contenders
+	@tools/deps vm
+	$(bin)/nlbench $(if $(QUICK),--quick) --write build/bench/results.json --charts build/bench
+
+## make contenders	the programs in C that nlbench compares with
+contenders:
+	@tools/deps bench
+	tools/bench-c $(bin)/contenders
+
 ## make lint		style of everything, and are generated files current
 lint:
 	@tools/deps lint
@@ -94,10 +115,10 @@ install: commands
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(source)/kmod $(source)/include/uapi/linux
-	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
+	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlbench $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/nlpeer/wireshark share/wireshark/*.lua
-	for c in nlecho nlsub nlctl nlvm; do \
+	for c in nlecho nlsub nlctl nlbench nlvm; do \
 		$(bin)/$$c completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c || exit 1; done
 	install -m 644 -t $(source) Kbuild VERSION dkms.conf
 	install -m 644 -t $(source)/kmod kmod/*.[ch]
@@ -106,7 +127,7 @@ install: commands
 
 ## make uninstall		take it all away again
 uninstall:
-	for c in nlecho nlsub nlctl nlvm; do \
+	for c in nlecho nlsub nlctl nlbench nlvm; do \
 		rm -f $(DESTDIR)$(PREFIX)/bin/$$c $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c \
 			$(DESTDIR)$(PREFIX)/share/man/man1/$$c.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$c-*.1; done
 	rm -rf $(source) $(DESTDIR)$(PREFIX)/share/nlpeer

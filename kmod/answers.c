@@ -100,19 +100,6 @@ struct sk_buff *nlpeer_answers_more_room(struct nlpeer_answers *a,
 }
 
 /**
- * nlpeer_answers_put - the message is complete
- * @a: the answers
- *
- * Context: process, may sleep.
- * Return: 0 or a negative errno, see nlpeer_answers_flush(). What goes wrong
- * with several answers later is no request's error; the asker is told.
- */
-int nlpeer_answers_put(struct nlpeer_answers *a)
-{
-	return a->pack ? 0 : nlpeer_answers_flush(a);
-}
-
-/**
  * nlpeer_answers_ack - acknowledge a request
  * @a: the answers
  * @nlh: the request

@@ -33,6 +33,25 @@
 #define NLPEER_MAX_OPS	16
 #define NLPEER_MAX_ATTR	16
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+/* An operation without a policy takes none; the core sees to it from 6.1 on. */
+static inline void nlpeer_refuse_attrs(struct genl_ops *op)
+{
+	static const struct nla_policy reject[] = {
+		{ .type = NLA_REJECT }, { .type = NLA_REJECT },
+	};
+
+	if (!op->policy) {
+		op->policy = reject;
+		op->maxattr = ARRAY_SIZE(reject) - 1;
+	}
+}
+#else
+static inline void nlpeer_refuse_attrs(struct genl_ops *op)
+{
+}
+#endif
+
 /*
  * Make one entry of the do and the dump of one command. They share a policy
  * there, which takes what either takes.
@@ -50,7 +69,8 @@ static inline void nlpeer_merge_ops(struct genl_family *family)
 		struct genl_ops *before = n ? &ops[n - 1] : NULL;
 
 		if (!before || before->cmd != op->cmd) {
-			ops[n++] = *op;
+			ops[n] = *op;
+			nlpeer_refuse_attrs(&ops[n++]);
 			continue;
 		}
 		for (j = 1; j <= NLPEER_MAX_ATTR; j++) {
@@ -109,9 +129,6 @@ static inline struct nlattr *nlpeer_stray_attr(struct nlattr **attrs, int type)
 
 #ifndef NLM_F_BULK			/* before 5.19 */
 #define NLM_F_BULK	0x200
-#endif
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 19, 0)
 #define RTNL_FLAG_BULK_DEL_SUPPORTED	0
 #endif
 

@@ -284,7 +284,8 @@ static int __init nlpeer_init(void)
 		if (err)
 			nlpeer_end(i);
 	}
-	return err;
+	/* modprobe takes this one for "loaded already", and does not complain */
+	return err == -EEXIST ? -EBUSY : err;
 }
 
 static void __exit nlpeer_exit(void)

@@ -361,8 +361,7 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
-int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
-			 struct netlink_ext_ack *extack);
+int nlpeer_request_bad_flags(struct netlink_ext_ack *extack);
 int nlpeer_request_admin(struct sk_buff *skb, struct netlink_ext_ack *extack);
 int nlpeer_request_parse(const struct nlmsghdr *nlh, int hdrlen, int maxattr,
 			 const struct nla_policy *policy,
@@ -378,13 +377,29 @@ int nlpeer_request_del(struct nlpeer_net *nn, enum nlpeer_carrier via,
 int nlpeer_request_dump(struct nlpeer_net *nn, struct netlink_callback *cb,
 			int hdrlen, struct netlink_ext_ack *extack);
 
+/**
+ * nlpeer_request_flags - check the flags of a request
+ * @nlh: its header
+ * @others: flags that it may have besides those that each may have
+ * @extack: says what is wrong
+ *
+ * Return: 0 or -EINVAL.
+ */
+static inline int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
+				       struct netlink_ext_ack *extack)
+{
+	if (likely(!(nlh->nlmsg_flags & ~(NLM_F_REQUEST | NLM_F_ACK |
+					  NLM_F_ECHO | others))))
+		return 0;
+	return nlpeer_request_bad_flags(extack);
+}
+
 /* answers.c */
 void nlpeer_answers_begin(struct nlpeer_answers *a, struct sock *sk,
 			  struct sk_buff *requests, bool pack);
 int nlpeer_answers_flush(struct nlpeer_answers *a);
 struct sk_buff *nlpeer_answers_more_room(struct nlpeer_answers *a,
 					 unsigned int size);
-int nlpeer_answers_put(struct nlpeer_answers *a);
 void nlpeer_answers_ack(struct nlpeer_answers *a, struct nlmsghdr *nlh, int err,
 			const struct netlink_ext_ack *extack);
 
@@ -405,6 +420,19 @@ static inline struct sk_buff *nlpeer_answers_room(struct nlpeer_answers *a,
 		return nlpeer_answers_more_room(a, size);
 	a->left -= size;
 	return a->skb;
+}
+
+/**
+ * nlpeer_answers_put - the message is complete
+ * @a: the answers
+ *
+ * Context: process, may sleep.
+ * Return: 0 or a negative errno, see nlpeer_answers_flush(). What goes wrong
+ * with several answers later is no request's error; the asker is told.
+ */
+static inline int nlpeer_answers_put(struct nlpeer_answers *a)
+{
+	return a->pack ? 0 : nlpeer_answers_flush(a);
 }
 
 /* raw.c */

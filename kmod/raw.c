@@ -29,11 +29,11 @@ static int raw_echo(struct nlpeer_answers *answers, struct nlmsghdr *nlh,
 	struct sk_buff *reply;
 	int err;
 
-	if ((nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
+	err = nlpeer_request_flags(nlh, 0, extack);
+	if (err && (nlh->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
 		NL_SET_ERR_MSG_MOD(extack, "echo has no dump");
 		return -EOPNOTSUPP;
 	}
-	err = nlpeer_request_flags(nlh, 0, extack);
 	if (err)
 		return err;
 
@@ -277,6 +277,9 @@ static void raw_input(struct sk_buff *skb)
 	struct nlmsghdr *nlh;
 	int rest = skb->len;
 
+	/* a request may come in before nlpeer_raw_init() knows the socket */
+	if (!READ_ONCE(nn->raw))
+		WRITE_ONCE(nn->raw, skb->sk);
 	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
 	for (nlh = nlmsg_hdr(skb); nlmsg_ok(nlh, rest);
 	     nlh = nlmsg_next(nlh, &rest)) {

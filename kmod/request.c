@@ -27,22 +27,15 @@ static const struct {
 } request_any = { .attr = { .nla_len = NLA_HDRLEN + 1 } };
 
 /**
- * nlpeer_request_flags - check the flags of a request
- * @nlh: its header
- * @others: flags that it may have besides those that each may have
- * @extack: says what is wrong
+ * nlpeer_request_bad_flags - refuse flags that mean nothing
+ * @extack: says so
  *
- * Return: 0 or -EINVAL.
+ * Return: -EINVAL.
  */
-int nlpeer_request_flags(const struct nlmsghdr *nlh, u32 others,
-			 struct netlink_ext_ack *extack)
+int nlpeer_request_bad_flags(struct netlink_ext_ack *extack)
 {
-	if (nlh->nlmsg_flags & ~(NLM_F_REQUEST | NLM_F_ACK | NLM_F_ECHO |
-				 others)) {
-		NL_SET_ERR_MSG_MOD(extack, "ambiguous or reserved bits set in nlmsg_flags");
-		return -EINVAL;
-	}
-	return 0;
+	NL_SET_ERR_MSG_MOD(extack, "ambiguous or reserved bits set in nlmsg_flags");
+	return -EINVAL;
 }
 
 /**

@@ -37,10 +37,17 @@ type Conn struct {
 	rest   []byte
 	raw    bool   // what is expected is small, see rawLimit
 	cookie uint32 // repeated in the answers on the connector
+	echoes echoForm
+	// overran says that the receive buffer was full during the exchange.
+	overran bool
 
 	// What receive leaves.
 	n     int
 	errno syscall.Errno
+
+	flight flight
+	// unsettled says that answers to calls that were given up may still come.
+	unsettled bool
 
 	stale, foreign, overruns atomic.Uint64
 
@@ -87,6 +94,11 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 		return nil, err
 	}
 	c := newConn(s, cfg, receiveSize)
+	if err := c.flight.open(c); err != nil {
+		_ = c.close()
+		return nil, err
+	}
+	c.echoes = c.newEchoForm()
 
 	// What came in before the socket was connected may be from anybody.
 	for {
@@ -190,13 +202,13 @@ func (c *Conn) begin(lim *limit) error {
 		c.stale.Add(1)
 	}
 	c.seq++
+	c.overran = false
 	return nil
 }
 
 // next returns the next message that answers the request in progress, a view
 // that is valid until the next call. It drops and counts all others.
 func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
-	overrun := false
 	for {
 		for len(c.rest) > 0 {
 			m, rest, err := wire.NextMessage(c.rest)
@@ -208,57 +220,69 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 				return m, nil
 			}
 		}
-
-		c.n, c.errno = recv(c.fd, c.buf, c.raw)
-		if c.errno == unix.EAGAIN {
-			if overrun {
-				return wire.Message{}, &OverrunError{Op: op, Count: c.overruns.Load()}
-			}
-			if c.cfg.Carrier == Connector && c.peer == 0 {
-				// The kernel has answered by now if it ever will.
-				return wire.Message{}, &notLoadedError{"nobody answers on the connector, which reports no errors", errSilent}
-			}
-			if err := c.wait(lim); err != nil {
-				return wire.Message{}, err
-			}
-		}
-
-		switch c.errno {
-		case 0:
-			c.tapped(c.buf, c.n)
-			if c.n > len(c.buf) {
-				h, err := wire.ParseHeader(c.buf)
-				if err != nil || c.ours(wire.Message{Header: h, Body: c.buf[wire.HeaderLen:]}) {
-					return wire.Message{}, ErrTruncated
-				}
-				continue
-			}
-			c.rest = c.buf[:c.n]
-		case unix.ENOBUFS:
-			// What was queued before the overrun is still there, and the answer
-			// may be in it.
-			c.overruns.Add(1)
-			overrun = true
-		case unix.EINTR:
-		default:
-			return wire.Message{}, os.NewSyscallError("recvfrom", c.errno)
+		if err := c.more(op, lim); err != nil {
+			return wire.Message{}, err
 		}
 	}
 }
+
+// more receives the next datagram into rest, which may be empty after it.
+func (c *Conn) more(op string, lim *limit) error {
+	c.n, c.errno = recv(c.fd, c.buf, c.raw)
+	if c.errno == unix.EAGAIN {
+		if c.overran {
+			return &OverrunError{Op: op, Count: c.overruns.Load()}
+		}
+		if c.silent() {
+			return errNobody
+		}
+		if err := c.wait(lim); err != nil {
+			c.unsettled = true
+			return err
+		}
+	}
+
+	switch c.errno {
+	case 0:
+		c.tapped(c.buf, c.n)
+		if c.n > len(c.buf) {
+			h, err := wire.ParseHeader(c.buf)
+			if err != nil || c.ours(wire.Message{Header: h, Body: c.buf[wire.HeaderLen:]}) {
+				return ErrTruncated
+			}
+			return nil
+		}
+		c.rest = c.buf[:c.n]
+	case unix.ENOBUFS:
+		// What was queued before the overrun is still there, and the answer
+		// may be in it.
+		c.overruns.Add(1)
+		c.overran = true
+	case unix.EINTR:
+	default:
+		return os.NewSyscallError("recvfrom", c.errno)
+	}
+	return nil
+}
+
+// silent says that the kernel has answered by now if it ever will. On other
+// carriers it says so when it will not.
+func (c *Conn) silent() bool { return c.cfg.Carrier == Connector && c.peer == 0 }
+
+// errNobody is what a request fails with then.
+var errNobody = &notLoadedError{"nobody answers on the connector, which reports no errors", errSilent}
 
 // ours tells whether a message answers the request in progress, and counts it
 // if not.
 func (c *Conn) ours(m wire.Message) bool {
 	h := m.Header
 	if c.cfg.Carrier == Connector {
-		// Neither side has a use for the message header. The port ID in it is 0,
-		// but nobody else sees what is sent to our socket alone.
-		cn, _, err := wire.ParseConnector(m.Body)
-		if err != nil || cn.Idx != wire.CnIdx || cn.Val != wire.CnVal || cn.Ack != c.cookie {
+		var ok bool
+		if h.Seq, ok = c.connectorSeq(m.Body); !ok {
 			c.foreign.Add(1)
 			return false
 		}
-		h.PortID, h.Seq = c.port, cn.Seq
+		h.PortID = c.port
 	}
 	switch {
 	case h.PortID != c.port:
@@ -269,6 +293,15 @@ func (c *Conn) ours(m wire.Message) bool {
 		return true
 	}
 	return false
+}
+
+// connectorSeq returns the sequence number in the body of an answer on the
+// connector; ok is false if it is not for us. Neither side has a use for the
+// message header. The port ID in it is 0, but nobody else sees what is sent to
+// our socket alone.
+func (c *Conn) connectorSeq(body []byte) (seq uint32, ok bool) {
+	cn, _, err := wire.ParseConnector(body)
+	return cn.Seq, err == nil && cn.Idx == wire.CnIdx && cn.Val == wire.CnVal && cn.Ack == c.cookie
 }
 
 // unexpected is an answer that is no answer.

@@ -29,6 +29,7 @@ func DialUser(ctx context.Context, cfg Config, port uint32, size int) (*Conn, er
 		c.buf = c.buf[:size]
 	}
 	c.family.ID, c.family.Name = UserFamily, "user"
+	c.echoes = c.newEchoForm()
 	if port == 0 {
 		if err := unix.Connect(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: c.port}); err != nil {
 			return nil, os.NewSyscallError("connect", err)
@@ -36,6 +37,15 @@ func DialUser(ctx context.Context, cfg Config, port uint32, size int) (*Conn, er
 		c.port = 0 // what the header of a request says
 	}
 	return c, nil
+}
+
+// PipelineUser is DialUser for a Pipeline.
+func PipelineUser(ctx context.Context, cfg Config, pc PipelineConfig, port uint32) (*Pipeline, error) {
+	c, err := DialUser(ctx, cfg, port, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(c, pc), nil
 }
 
 // UserFamily is the number of the family that DialUser and SubscribeUser speak
@@ -208,3 +218,12 @@ func (l *Lock) Enter() (leave func()) {
 
 // FD is the socket's file descriptor.
 func (s *socket) FD() int { return s.fd }
+
+// SetMost sets the greatest length of a datagram to send.
+func (c *Conn) SetMost(n int) {
+	c.flight.most = n
+	c.echoes = c.newEchoForm()
+}
+
+// Waiting is that of the Pipeline's socket.
+func (p *Pipeline) Waiting() int { return p.c.Waiting() }

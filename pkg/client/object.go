@@ -91,18 +91,11 @@ const modifiers = wire.ModifierReplace | wire.ModifierExcl | wire.ModifierCreate
 // ([Connector], [UserSock]), and with the errors of the package's documentation.
 func (c *Conn) NewObject(ctx context.Context, key string, flags wire.Modifier, values ...[]byte) error {
 	op := &objectNew
-	if err := checkObject(key, values); err != nil {
+	if err := c.checkNewObject(key, flags, values); err != nil {
 		return opError(op.name, err)
 	}
-	if flags&^modifiers != 0 {
-		return opError(op.name, configError(fmt.Sprintf("flags %#x are unknown", uint32(flags&^modifiers))))
-	}
-	return c.changeObject(ctx, op, uint16(flags), func(b []byte) []byte {
-		b = wire.AppendString(b, wire.AttrObjectKey, key)
-		if c.cfg.Carrier == Generic {
-			b = wire.AppendUint32(b, wire.AttrObjectFlags, uint32(flags))
-		}
-		return wire.AppendValues(b, values...)
+	return c.changeObject(ctx, op, func(b []byte) []byte {
+		return c.appendObjectNew(b, c.seq, key, flags, values)
 	})
 }
 
@@ -112,11 +105,11 @@ func (c *Conn) NewObject(ctx context.Context, key string, flags wire.Modifier, v
 // such object. See [Conn.NewObject] for the rest.
 func (c *Conn) DeleteObject(ctx context.Context, key string) error {
 	op := &objectDel
-	if err := checkObject(key, nil); err != nil {
+	if err := c.checkObject(key, nil); err != nil {
 		return opError(op.name, err)
 	}
-	return c.changeObject(ctx, op, 0, func(b []byte) []byte {
-		return wire.AppendString(b, wire.AttrObjectKey, key)
+	return c.changeObject(ctx, op, func(b []byte) []byte {
+		return c.appendObjectDel(b, c.seq, key)
 	})
 }
 
@@ -125,11 +118,11 @@ func (c *Conn) DeleteObject(ctx context.Context, key string) error {
 // [Conn.DeleteObject] needs.
 func (c *Conn) DeleteObjects(ctx context.Context, prefix string) error {
 	op := &objectDel
-	if err := checkObject(prefix, nil); err != nil {
+	if err := c.checkObject(prefix, nil); err != nil {
 		return opError(op.name, err)
 	}
-	return c.changeObject(ctx, op, wire.FlagBulk, func(b []byte) []byte {
-		return wire.AppendString(b, wire.AttrObjectPrefix, prefix)
+	return c.changeObject(ctx, op, func(b []byte) []byte {
+		return c.appendObjectsDel(b, c.seq, prefix)
 	})
 }
 
@@ -153,11 +146,11 @@ func (c *Conn) GetObject(ctx context.Context, key string) (Object, error) {
 // key, generation and values: [wire.ObjectMax] bytes and 128 always do.
 func (c *Conn) ViewObject(ctx context.Context, key string, buf []byte) (ObjectView, error) {
 	op := &objectGet
-	if err := checkObject(key, nil); err != nil {
+	if err := c.checkObject(key, nil); err != nil {
 		return ObjectView{}, opError(op.name, err)
 	}
 	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-	if err := c.beginObject(&lim); err != nil {
+	if err := c.begin(&lim); err != nil {
 		return ObjectView{}, opError(op.name, err)
 	}
 	v, err := c.getObject(&lim, op, key)
@@ -202,12 +195,12 @@ func (c *Conn) Objects(ctx context.Context, q ObjectQuery) iter.Seq2[Object, err
 func (c *Conn) ObjectViews(ctx context.Context, q ObjectQuery) iter.Seq2[ObjectView, error] {
 	op := &objectGet
 	return func(yield func(ObjectView, error) bool) {
-		if err := checkObject(q.Prefix, nil); err != nil {
+		if err := c.checkObject(q.Prefix, nil); err != nil {
 			yield(ObjectView{}, opError(op.name, err))
 			return
 		}
 		lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-		if err := c.beginObject(&lim); err != nil {
+		if err := c.begin(&lim); err != nil {
 			yield(ObjectView{}, opError(op.name, err))
 			return
 		}
@@ -242,9 +235,15 @@ func (c *Conn) ObjectViews(ctx context.Context, q ObjectQuery) iter.Seq2[ObjectV
 	}
 }
 
-// checkObject refuses what can not be expressed. What the kernel does not allow
-// it says itself.
-func checkObject(key string, values [][]byte) error {
+// checkObject refuses what can not be expressed, and what the carrier has not.
+// What the kernel does not allow it says itself.
+func (c *Conn) checkObject(key string, values [][]byte) error {
+	if err := c.atKernel(); err != nil {
+		return err
+	}
+	if c.cfg.Carrier == Connector {
+		return fmt.Errorf("the connector has no objects; the raw protocol, generic netlink and rtnetlink have: %w", syscall.EOPNOTSUPP)
+	}
 	if len(key) >= wire.AttrDataMax {
 		return sizeError{"key", len(key), wire.KeyMax}
 	}
@@ -259,48 +258,83 @@ func checkObject(key string, values [][]byte) error {
 	return nil
 }
 
-// beginObject is begin on a carrier that has objects.
-func (c *Conn) beginObject(lim *limit) error {
-	if err := c.atKernel(); err != nil {
+// checkNewObject is checkObject for NewObject.
+func (c *Conn) checkNewObject(key string, flags wire.Modifier, values [][]byte) error {
+	if err := c.checkObject(key, values); err != nil {
 		return err
 	}
-	if c.cfg.Carrier == Connector {
-		return fmt.Errorf("the connector has no objects; the raw protocol, generic netlink and rtnetlink have: %w", syscall.EOPNOTSUPP)
+	if flags&^modifiers != 0 {
+		return configError(fmt.Sprintf("flags %#x are unknown", uint32(flags&^modifiers)))
 	}
-	return c.begin(lim)
+	return nil
 }
 
-// objectRequest writes the beginning of a request.
-func (c *Conn) objectRequest(op *objectOp, flags uint16) {
-	h := wire.Header{Type: op.raw, Flags: wire.FlagRequest | flags, Seq: c.seq}
+// beginObject appends the beginning of a request.
+func (c *Conn) beginObject(b []byte, op *objectOp, seq uint32, flags uint16) []byte {
+	h := wire.Header{Type: op.raw, Flags: wire.FlagRequest | flags, Seq: seq}
 	switch c.cfg.Carrier {
 	case Generic:
 		h.Type = c.family.ID
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = wire.AppendGenlHeader(c.req, wire.GenlHeader{Command: op.genl, Version: wire.FamilyVersion})
+		b = wire.BeginMessage(b, h)
+		return wire.AppendGenlHeader(b, wire.GenlHeader{Command: op.genl, Version: wire.FamilyVersion})
 	case Rtnl:
 		h.Type = op.rtnl
-		c.req = wire.BeginMessage(c.req[:0], h)
-		c.req = wire.AppendRtnlHeader(c.req, wire.RtnlFamily)
-	default:
-		c.req = wire.BeginMessage(c.req[:0], h)
+		b = wire.BeginMessage(b, h)
+		return wire.AppendRtnlHeader(b, wire.RtnlFamily)
 	}
+	return wire.BeginMessage(b, h)
+}
+
+func (c *Conn) appendObjectNew(b []byte, seq uint32, key string, flags wire.Modifier, values [][]byte) []byte {
+	start := len(b)
+	if c.cfg.Carrier == Generic {
+		// Its core refuses the flags, so that an attribute says the same.
+		b = c.beginObject(b, &objectNew, seq, wire.FlagAck)
+		b = wire.AppendString(b, wire.AttrObjectKey, key)
+		b = wire.AppendUint32(b, wire.AttrObjectFlags, uint32(flags))
+	} else {
+		b = c.beginObject(b, &objectNew, seq, wire.FlagAck|uint16(flags))
+		b = wire.AppendString(b, wire.AttrObjectKey, key)
+	}
+	return wire.EndMessage(wire.AppendValues(b, values...), start)
+}
+
+func (c *Conn) appendObjectDel(b []byte, seq uint32, key string) []byte {
+	start := len(b)
+	b = c.beginObject(b, &objectDel, seq, wire.FlagAck)
+	return wire.EndMessage(wire.AppendString(b, wire.AttrObjectKey, key), start)
+}
+
+func (c *Conn) appendObjectsDel(b []byte, seq uint32, prefix string) []byte {
+	start, flags := len(b), uint16(wire.FlagAck)
+	if c.cfg.Carrier != Generic { // where the attribute says it
+		flags |= wire.FlagBulk
+	}
+	b = c.beginObject(b, &objectDel, seq, flags)
+	return wire.EndMessage(wire.AppendString(b, wire.AttrObjectPrefix, prefix), start)
+}
+
+// appendObjectGet appends the request for one object. The key is its first
+// attribute, see Batch.key.
+func (c *Conn) appendObjectGet(b []byte, seq uint32, key string) []byte {
+	start, flags := len(b), uint16(0)
+	if c.cfg.Acknowledge {
+		flags = wire.FlagAck
+	}
+	b = c.beginObject(b, &objectGet, seq, flags)
+	return wire.EndMessage(wire.AppendString(b, wire.AttrObjectKey, key), start)
 }
 
 // changeObject is one exchange that is answered by nothing but an
-// acknowledgment.
-func (c *Conn) changeObject(ctx context.Context, op *objectOp, flags uint16, attrs func([]byte) []byte) error {
+// acknowledgment. request appends the request.
+func (c *Conn) changeObject(ctx context.Context, op *objectOp, request func([]byte) []byte) error {
 	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-	if err := c.beginObject(&lim); err != nil {
+	if err := c.begin(&lim); err != nil {
 		return opError(op.name, err)
 	}
 	defer c.lock.release()
 
-	if c.cfg.Carrier == Generic {
-		flags = 0 // its core refuses them, so attributes say the same
-	}
-	c.objectRequest(op, flags|wire.FlagAck)
-	c.req = wire.EndMessage(attrs(c.req), 0)
+	c.req = request(c.req[:0])
 	c.raw = len(c.req) <= rawLimit
 	if err := c.send(c.req); err != nil {
 		return opError(op.name, err)
@@ -318,14 +352,8 @@ func (c *Conn) changeObject(ctx context.Context, op *objectOp, flags uint16, att
 
 // getObject asks for the object with a key. The lock is held.
 func (c *Conn) getObject(lim *limit, op *objectOp, key string) (v ObjectView, err error) {
-	flags := uint16(0)
 	answered, acked := false, !c.cfg.Acknowledge
-	if !acked {
-		flags = wire.FlagAck
-	}
-	c.objectRequest(op, flags)
-	c.req = wire.AppendString(c.req, wire.AttrObjectKey, key)
-	c.req = wire.EndMessage(c.req, 0)
+	c.req = c.appendObjectGet(c.req[:0], c.seq, key)
 	c.raw = false
 	if err := c.send(c.req); err != nil {
 		return ObjectView{}, err
@@ -347,7 +375,7 @@ func (c *Conn) getObject(lim *limit, op *objectOp, key string) (v ObjectView, er
 				return ObjectView{}, err
 			}
 			if string(v.Key) != key {
-				return ObjectView{}, fmt.Errorf("answer has the object %q: %w", v.Key, syscall.EBADMSG)
+				return ObjectView{}, otherObject(v.Key)
 			}
 			answered = true
 			if !acked {
@@ -357,6 +385,11 @@ func (c *Conn) getObject(lim *limit, op *objectOp, key string) (v ObjectView, er
 		}
 	}
 	return v, nil
+}
+
+// otherObject is an answer that has not what was asked for.
+func otherObject(key []byte) error {
+	return fmt.Errorf("answer has the object %q: %w", key, syscall.EBADMSG)
 }
 
 // objectAnswer decodes a message that holds an object.
@@ -400,7 +433,7 @@ func (c *Conn) askObjects(op *objectOp, q ObjectQuery) error {
 	if q.Atomic && c.cfg.Carrier != Generic {
 		flags |= wire.FlagAtomic
 	}
-	c.objectRequest(op, flags)
+	c.req = c.beginObject(c.req[:0], op, c.seq, flags)
 	if q.Prefix != "" {
 		c.req = wire.AppendString(c.req, wire.AttrObjectPrefix, q.Prefix)
 	}

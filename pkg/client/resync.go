@@ -74,9 +74,17 @@ func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.S
 			case !ok:
 				return
 			}
-			e := newEvent(w, OwnNSID)
-			e.Recovered = true
-			e.Lost = w.Seq - seq - 1
+			e := Event{
+				Group:     w.Group,
+				Seq:       w.Seq,
+				Time:      time.Duration(w.Time),
+				Kind:      w.Kind,
+				Data:      w.Data,
+				Object:    ObjectView{w.Object},
+				Lost:      w.Seq - seq - 1,
+				Recovered: true,
+				NSID:      OwnNSID,
+			}
 			seq = w.Seq
 			if !yield(e, nil) {
 				g.dropDump()
@@ -187,9 +195,9 @@ func (s *Subscription) gap(g *group, seq uint64) bool {
 	return g.known && seq > g.seq && seq-g.seq > 1 && !s.cfg.NoResync && g.key.nsid == OwnNSID
 }
 
-// recover does the next step of a resync. It returns an event if ok. last is as
-// with next.
-func (s *Subscription) recover(ctx context.Context) (e Event, ok, last bool, err error) {
+// recover does the next step of a resync. It leaves an event for s.event if ok.
+// last is as with next.
+func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	r := &s.resync
 	if r.group == nil {
 		r.group, r.due = r.due[0], r.due[1:]
@@ -199,9 +207,9 @@ func (s *Subscription) recover(ctx context.Context) (e Event, ok, last bool, err
 	w, more, err := s.ask(ctx, g)
 	switch {
 	case s.closed.Load():
-		return Event{}, false, true, closedError{}
+		return false, true, closedError{}
 	case err != nil && ctx.Err() != nil:
-		return Event{}, false, true, ctx.Err()
+		return false, true, ctx.Err()
 	case err != nil:
 		// What cannot be asked for is as good as lost. Another socket may do
 		// better the next time.
@@ -220,20 +228,24 @@ func (s *Subscription) recover(ctx context.Context) (e Event, ok, last bool, err
 		if err != nil || got {
 			s.stopAsking()
 			r.behind, r.due = true, nil
-			return Event{}, false, last, err
+			return false, last, err
 		}
 	}
 	if more {
-		return s.count(g, w, true), true, false, nil
+		s.last.Event = w
+		s.count(g, true)
+		return true, false, nil
 	}
 
 	s.stopAsking()
 	if r.holding {
 		held := r.held
 		r.holding, r.held = false, wire.Event{}
-		return s.count(g, held, false), true, false, nil
+		s.last.Event = held
+		s.count(g, false)
+		return true, false, nil
 	}
-	return Event{}, false, false, nil
+	return false, false, nil
 }
 
 // ask returns the next event of a group from the peer's history, a view that is

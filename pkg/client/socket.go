@@ -331,13 +331,16 @@ const rawLimit = 8192
 
 // send sends one datagram to the peer. The kernel carries out the request before
 // this returns; a process does when it gets there.
-func (s *socket) send(b []byte) error {
+func (s *socket) send(b []byte) error { return s.sendAs(b, len(b) <= rawLimit) }
+
+// sendAs is send by a raw system call or not, see rawLimit.
+func (s *socket) sendAs(b []byte, raw bool) error {
 	if s.tap != nil {
 		s.tap(Crossing{Sent: true, Protocol: s.protocol, PortID: s.port, Data: b, Size: len(b)})
 	}
 	for {
 		var errno syscall.Errno
-		if len(b) <= rawLimit {
+		if raw {
 			_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		} else {
 			_, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)

@@ -5,6 +5,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -117,6 +118,8 @@ type Subscription struct {
 	rest []byte // what of buf is not yielded yet
 	nsid int32  // of rest
 
+	last lastEvent
+
 	// What receive uses and leaves.
 	from    unix.RawSockaddrNetlink
 	fromLen uint32
@@ -132,10 +135,9 @@ type Subscription struct {
 
 	received, recovered, lost, overruns, failed, foreign, unknown atomic.Uint64
 
-	// groupsMu guards groups, not what they hold. last is the one found last.
+	// groupsMu guards groups, not what they hold.
 	groupsMu sync.Mutex
 	groups   map[groupKey]*group
-	last     *group
 }
 
 type groupKey struct {
@@ -385,14 +387,14 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 		defer s.arm(ctx)()
 
 		for {
-			e, last, err := s.next(ctx)
+			last, err := s.next(ctx)
 			if err != nil {
 				if !yield(Event{}, opError("events", err)) || last {
 					return
 				}
 				continue
 			}
-			if !yield(e, nil) {
+			if !yield(s.event(), nil) {
 				return
 			}
 		}
@@ -412,79 +414,95 @@ func (s *Subscription) arm(ctx context.Context) (disarm func()) {
 	}
 }
 
-// next returns the next event. last says that no other can follow the error.
-func (s *Subscription) next(ctx context.Context) (e Event, last bool, err error) {
-next:
+// next leaves the next event for s.event. last says that no other can follow the
+// error.
+func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return Event{}, true, err
+			return true, err
 		}
 		if s.closed.Load() {
-			return Event{}, true, closedError{}
+			return true, closedError{}
 		}
 		if s.resync.group != nil || len(s.resync.due) > 0 {
-			e, ok, last, err := s.recover(ctx)
-			if err != nil || ok && !s.end.take(e) {
-				return e, last, err
+			ok, last, err := s.recover(ctx)
+			if err != nil || ok && !s.ended() {
+				return last, err
 			}
 			continue
 		}
-		for len(s.rest) > 0 {
-			m, rest, err := wire.NextMessage(s.rest)
-			s.rest = rest
+		if len(s.rest) == 0 {
+			got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
 			if err != nil {
-				return Event{}, false, err
+				return last, err
 			}
-			attrs, ok := s.attrs(m)
-			if !ok {
-				s.unknown.Add(1)
-				continue
-			}
-			w, err := wire.ParseEvent(attrs)
-			if err != nil {
-				s.unknown.Add(1)
-				return Event{}, false, err
-			}
-			g := s.group(groupKey{s.nsid, w.Group})
-			if w.Seq <= g.recoveredSeq && w.Time <= g.time {
-				continue // recovered already
-			}
-			if s.gap(g, w.Seq) {
-				s.resync.group, s.resync.held, s.resync.holding = g, w, true
-				continue next
-			}
-			if e := s.count(g, w, false); !s.end.take(e) {
-				return e, false, nil
+			switch {
+			case got:
+			case s.resync.behind:
+				s.resync.behind = false
+				s.resync.due = s.known()
+			case s.end.gone:
+				return true, ErrEnded
 			}
 		}
-		got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
-		if err != nil {
-			return Event{}, last, err
-		}
-		switch {
-		case got:
-		case s.resync.behind:
-			s.resync.behind = false
-			s.resync.due = s.known()
-		case s.end.gone:
-			return Event{}, true, ErrEnded
+		for len(s.rest) > 0 && s.resync.group == nil {
+			if ok, err := s.nextLive(); err != nil || ok && !s.ended() {
+				return false, err
+			}
 		}
 	}
 }
 
-// attrs returns the attributes of an event.
-func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
+// nextLive takes the next message off rest. It leaves the event for s.event if
+// ok; if not, that was no event, or one that comes later, or came before.
+func (s *Subscription) nextLive() (ok bool, err error) {
+	n := wire.MessageLen(s.rest)
+	if n == 0 {
+		_, _, err := wire.NextMessage(s.rest)
+		s.rest = nil
+		return false, err
+	}
+	m := s.rest[:n:n]
+	s.rest = s.rest[min(wire.Align(n), len(s.rest)):]
+	attrs, ok := s.attrs(m)
+	if !ok {
+		s.unknown.Add(1)
+		return false, nil
+	}
+	w := &s.last.Event
+	if err := w.Parse(attrs); err != nil {
+		s.unknown.Add(1)
+		return false, err
+	}
+	g := s.last.group
+	if g == nil || g.key.num != w.Group || g.key.nsid != s.nsid {
+		g = s.group(groupKey{s.nsid, w.Group})
+	}
+	if w.Seq <= g.recoveredSeq && w.Time <= g.time {
+		return false, nil // recovered already
+	}
+	if s.gap(g, w.Seq) {
+		s.resync.group, s.resync.held, s.resync.holding = g, *w, true
+		return false, nil
+	}
+	s.count(g, false)
+	return true, nil
+}
+
+// attrs returns the attributes of an event, of which m is the message.
+func (s *Subscription) attrs(m []byte) (attrs []byte, ok bool) {
+	typ, body := binary.NativeEndian.Uint16(m[4:]), m[wire.HeaderLen:]
 	switch s.cfg.Carrier {
 	case Raw:
-		return m.Body, m.Type == wire.MsgEvent
+		return body, typ == wire.MsgEvent
 	case Connector:
-		h, attrs, err := wire.ParseConnector(m.Body)
+		h, attrs, err := wire.ParseConnector(body)
 		return attrs, err == nil && h.Idx == wire.CnIdx && h.Val == wire.CnVal
 	}
-	if m.Type != s.family.ID {
+	if typ != s.family.ID {
 		return nil, false
 	}
-	h, attrs, err := wire.ParseGenl(m.Body)
+	h, attrs, err := wire.ParseGenl(body)
 	return attrs, err == nil && h.Command == wire.CmdEvent
 }
 
@@ -581,33 +599,45 @@ func (s *Subscription) parseNSID() int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(&s.oob), unix.CmsgLen(0)))
 }
 
-// newEvent makes an Event of what was received.
-func newEvent(w wire.Event, nsid int32) Event {
+// A lastEvent is the event that was received last, a view of a buffer. It is
+// filled in place, as it is too large to be handed around.
+type lastEvent struct {
+	wire.Event
+	group     *group
+	lost      uint64
+	recovered bool
+}
+
+// event is the event received last.
+func (s *Subscription) event() Event {
+	e := &s.last
 	return Event{
-		Group:  w.Group,
-		Seq:    w.Seq,
-		Time:   time.Duration(w.Time),
-		Kind:   w.Kind,
-		Data:   w.Data,
-		Object: ObjectView{w.Object},
-		NSID:   nsid,
+		Group:     e.Group,
+		Seq:       e.Seq,
+		Time:      time.Duration(e.Time),
+		Kind:      e.Kind,
+		Data:      e.Data,
+		Object:    ObjectView{e.Object},
+		Lost:      e.lost,
+		Recovered: e.recovered,
+		NSID:      e.group.key.nsid,
 	}
 }
 
-// count makes an Event of what came live or was recovered, and sees what is
-// missing before it.
-func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
-	e := newEvent(w, g.key.nsid)
-	e.Recovered = recovered
+// count makes what is in s.last an event of a group that came live or was
+// recovered, and sees what is missing before it.
+func (s *Subscription) count(g *group, recovered bool) {
+	e := &s.last
+	e.group, e.lost, e.recovered = g, 0, recovered
 	switch {
 	case !g.known || e.Seq > g.seq:
 		if g.known {
-			e.Lost = e.Seq - g.seq - 1
+			e.lost = e.Seq - g.seq - 1
 		}
-		g.time = max(g.time, w.Time)
+		g.time = max(g.time, e.Time)
 	default:
 		// A number that is not greater is that of a peer that was loaded anew.
-		g.time, g.recoveredSeq = w.Time, 0
+		g.time, g.recoveredSeq = e.Time, 0
 	}
 	g.known, g.seq = true, e.Seq
 	if recovered {
@@ -623,11 +653,10 @@ func (s *Subscription) count(g *group, w wire.Event, recovered bool) Event {
 		g.received.Add(1)
 		s.received.Add(1)
 	}
-	if e.Lost != 0 {
-		g.lost.Add(e.Lost)
-		s.lost.Add(e.Lost)
+	if e.lost != 0 {
+		g.lost.Add(e.lost)
+		s.lost.Add(e.lost)
 	}
-	return e
 }
 
 // An end is what a Subscription knows of the peer's end in its namespace.
@@ -641,23 +670,21 @@ type end struct {
 
 // ends says that the event is the last of its group in the Subscription's own
 // namespace.
-func (e *Event) ends() bool { return e.Kind == wire.KindEnd && e.NSID == OwnNSID }
+func (e *lastEvent) ends() bool { return e.Kind == wire.KindEnd && e.group.key.nsid == OwnNSID }
 
-// take says that an event was the last of its group.
-func (end *end) take(e Event) bool {
-	if !e.ends() {
+// ended says that the event received last was the last of its group.
+func (s *Subscription) ended() bool {
+	if !s.last.ends() {
 		return false
 	}
-	end.open = slices.DeleteFunc(end.open, func(group uint32) bool { return group == e.Group })
+	end := &s.end
+	end.open = slices.DeleteFunc(end.open, func(group uint32) bool { return group == s.last.Group })
 	end.gone = end.gone || len(end.open) == 0
 	return true
 }
 
 // group returns the group with a key.
 func (s *Subscription) group(key groupKey) *group {
-	if g := s.last; g != nil && g.key == key {
-		return g
-	}
 	s.groupsMu.Lock()
 	defer s.groupsMu.Unlock()
 	g := s.groups[key]
@@ -665,6 +692,5 @@ func (s *Subscription) group(key groupKey) *group {
 		g = &group{key: key}
 		s.groups[key] = g
 	}
-	s.last = g
 	return g
 }

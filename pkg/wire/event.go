@@ -2,6 +2,8 @@
 
 package wire
 
+import "encoding/binary"
+
 // An Event is one event of a multicast group, the same on every carrier.
 type Event struct {
 	// Group is the group it was sent to: 1 to 32 on the raw protocol,
@@ -29,11 +31,57 @@ type Event struct {
 // with a zero Event.
 func ParseEvent(attrs []byte) (Event, error) {
 	var e Event
+	err := e.Parse(attrs)
+	return e, err
+}
+
+// Parse is [ParseEvent] into e, which costs less where e is used again.
+func (e *Event) Parse(attrs []byte) error {
+	if e.parseTick(attrs) {
+		return nil
+	}
+	*e = Event{}
+	if err := e.parse(attrs); err != nil {
+		*e = Event{}
+		return err
+	}
+	return nil
+}
+
+// tickLen is the length of the attributes of a tick before its data.
+const tickLen = 40
+
+// parseTick decodes attributes that are those of a tick as the kernel sends it:
+// group, seq, time, kind and data, and no others. It reports whether they are.
+func (e *Event) parseTick(attrs []byte) bool {
+	if len(attrs) < tickLen+AttrHeaderLen {
+		return false
+	}
+	a, native := (*[tickLen + AttrHeaderLen]byte)(attrs), binary.NativeEndian
+	n := int(native.Uint16(a[tickLen:]))
+	if native.Uint16(a[0:]) != 8 || native.Uint16(a[2:]) != AttrEventGroup ||
+		native.Uint16(a[8:]) != 12 || native.Uint16(a[10:]) != AttrEventSeq ||
+		native.Uint16(a[20:]) != 12 || native.Uint16(a[22:]) != AttrEventTime ||
+		native.Uint16(a[32:]) != 8 || native.Uint16(a[34:]) != AttrEventKind ||
+		native.Uint16(a[tickLen+2:]) != AttrEventData {
+		return false
+	}
+	if n += tickLen; n < len(a) || n > len(attrs) || Align(n) < len(attrs) {
+		return false
+	}
+	e.Group, e.Seq, e.Time = native.Uint32(a[4:]), native.Uint64(a[12:]), native.Uint64(a[24:])
+	e.Kind = Kind(native.Uint32(a[36:]))
+	e.Data = attrs[len(a):n:n]
+	e.Object = Object{}
+	return true
+}
+
+func (e *Event) parse(attrs []byte) error {
 	var have uint
 	for len(attrs) > 0 {
 		a, rest, err := NextAttr(attrs)
 		if err != nil {
-			return Event{}, err
+			return err
 		}
 		attrs = rest
 
@@ -58,13 +106,13 @@ func ParseEvent(attrs []byte) (Event, error) {
 			e.Object, err = ParseObject(a.Data)
 		}
 		if err != nil {
-			return Event{}, err
+			return err
 		}
 	}
 	if have != 15 {
-		return Event{}, ErrMissing
+		return ErrMissing
 	}
-	return e, nil
+	return nil
 }
 
 // AppendEvent appends the attributes of e in the order in which the kernel

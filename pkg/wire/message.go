@@ -163,6 +163,21 @@ func ParseHeader(b []byte) (Header, error) {
 	}, nil
 }
 
+// MessageLen returns the length of the first message of a datagram, without its
+// padding. It is 0 if the first message is cut short or has a length that does
+// not fit, and then [NextMessage] says which. It is for who walks through many
+// small messages and looks at the header in place.
+func MessageLen(b []byte) int {
+	if len(b) < HeaderLen {
+		return 0
+	}
+	n := uint64(binary.NativeEndian.Uint32(b))
+	if n < HeaderLen || n > uint64(len(b)) {
+		return 0
+	}
+	return int(n)
+}
+
 // NextMessage takes the first message off a datagram and returns it with the
 // bytes after it. The padding of the last message may be missing. After an
 // error nothing in b is to be trusted and the rest is nil.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,7 +55,7 @@ func (c *command) runLogged() wire.ExitInfo {
 		return wire.ExitInfo{Status: 2, Setup: err.Error()}
 	}
 	status := c.spawn()
-	info := wire.ExitInfo{Status: status, Problems: append(unloadPeer(), askDetectors()...)}
+	info := wire.ExitInfo{Status: status, Problems: slices.Concat(unloadExtra(c.Extra), unloadPeer(), askDetectors())}
 	if c.Gcov != "" {
 		counts, err := saveCounts(c.Gcov)
 		if err != nil {
@@ -74,10 +75,17 @@ func (c *command) load() error {
 			return err
 		}
 	}
-	if c.Module == "" {
-		return nil
+	if c.Module != "" {
+		if err := insmod(c.Module, c.ModuleArgs); err != nil {
+			return err
+		}
 	}
-	return insmod(c.Module, c.ModuleArgs)
+	for _, m := range c.Extra {
+		if err := insmod(m, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spawn starts the command, waits for it, and clears away all it left behind.

@@ -9,11 +9,39 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// moduleName is the name under which the kernel knows the module in a file.
+func moduleName(file string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(path.Base(file), ".ko"), "-", "_")
+}
+
+// unloadExtra takes modules out of the kernel, the last one first. One that the
+// command has unloaded itself is fine.
+func unloadExtra(files []string) []string {
+	var problems []string
+	for _, file := range slices.Backward(files) {
+		name := moduleName(file)
+		if err := rmmod(name, time.Second); err != nil && !errors.Is(err, unix.ENOENT) {
+			problems = append(problems, fmt.Sprintf("rmmod %s: %v%s", name, err, references(name)))
+		}
+	}
+	return problems
+}
+
+// references says what still holds a module.
+func references(name string) string {
+	b, err := os.ReadFile("/sys/module/" + name + "/refcnt")
+	if err != nil {
+		return ""
+	}
+	return " (" + strings.TrimSpace(string(b)) + " references left)"
+}
 
 // The module under test, by the name that the kernel knows it under.
 const (
@@ -53,11 +81,7 @@ func unloadPeer() []string {
 
 	var problems []string
 	if err := rmmod(peerModule, time.Second); err != nil {
-		count := ""
-		if b, rerr := os.ReadFile("/sys/module/" + peerModule + "/refcnt"); rerr == nil {
-			count = " (" + strings.TrimSpace(string(b)) + " references left)"
-		}
-		return append(problems, fmt.Sprintf("rmmod %s: %v%s", peerModule, err, count))
+		return append(problems, fmt.Sprintf("rmmod %s: %v%s", peerModule, err, references(peerModule)))
 	}
 	for _, line := range netlinkSockets(protocol) {
 		problems = append(problems, "a socket of netlink protocol "+protocol+" is left after rmmod: "+line)

@@ -40,15 +40,20 @@ var carriers = []string{client.Raw.String(), client.Generic.String(), client.Con
 // Add defines the flags of every command, for cmd and all below it.
 func (t *Target) Add(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
-	Var(flags, &t.Format, parseFormat, "output", "o", "text", "`FORMAT` of the output: text, or json (one object a line)")
+	AddFormat(cmd, flags, &t.Format)
 	Var(flags, &t.NetNS, parseNetNS, "netns", "n", "", "network namespace to work in: a `NAME` in "+netnsDir+", or a path; needs CAP_SYS_ADMIN")
-	CompleteFunc(cmd, "output", func(string) []string { return formats })
 	CompleteFunc(cmd, "netns", func(prefix string) []string {
 		if strings.Contains(prefix, "/") {
 			return nil
 		}
 		return netnsNames(netnsDir)
 	})
+}
+
+// AddFormat defines the flag of cmd that chooses how output is written.
+func AddFormat(cmd *cobra.Command, flags *pflag.FlagSet, to *Format) {
+	Var(flags, to, parseFormat, "output", "o", "text", "`FORMAT` of the output: text, or json (one object a line)")
+	CompleteFunc(cmd, "output", func(string) []string { return formats })
 }
 
 // AddCarrier defines the flags of commands that choose a carrier.

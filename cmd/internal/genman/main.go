@@ -24,6 +24,7 @@ import (
 
 	"nlpeer"
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/cmd/internal/nlbench"
 	"nlpeer/cmd/internal/nlctl"
 	"nlpeer/cmd/internal/nlecho"
 	"nlpeer/cmd/internal/nlsub"
@@ -84,7 +85,7 @@ func write(dir string) error {
 // generate returns the pages by their file names.
 func generate() (map[string][]byte, error) {
 	pages := make(map[string][]byte)
-	for _, build := range []func(*cli.Streams) *cobra.Command{nlecho.Command, nlsub.Command, nlctl.Command} {
+	for _, build := range []func(*cli.Streams) *cobra.Command{nlecho.Command, nlsub.Command, nlctl.Command, nlbench.Command} {
 		root := build(cli.NewStreams(nil, nil, nil))
 		cli.Prepare(root)
 		if err := tree(pages, root); err != nil {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,7 @@ type options struct {
 	deadline   time.Duration // 0: none
 	timeout    time.Duration
 	flood      bool
+	batch      int // messages in a datagram
 	timestamps bool
 	quiet      bool
 	ack        bool
@@ -50,18 +52,20 @@ type options struct {
 func Command(s *cli.Streams) *cobra.Command {
 	return command(s,
 		func(ctx context.Context, cfg client.Config) (echoer, error) { return client.Dial(ctx, cfg) },
-		newCaster)
+		newStreamer, newCaster)
 }
 
 func command(
 	s *cli.Streams,
 	dial func(context.Context, client.Config) (echoer, error),
+	stream func(context.Context, client.Config, client.PipelineConfig) (streamer, error),
 	open func(context.Context, client.Config) (caster, error),
 ) *cobra.Command {
 	o := options{
 		interval: defaultInterval,
 		size:     defaultSize,
 		timeout:  defaultTimeout,
+		batch:    1,
 		tap:      cli.Tap{Hold: true},
 	}
 	cmd := &cobra.Command{
@@ -75,6 +79,8 @@ func command(
   nlecho --via rtnl -f -w 1 -s 64   over rtnetlink, as fast as it goes
   printf 'a\nb\n' | nlecho          a message a line
   nlecho -q -f -w 10 -s 64          as many as 10 seconds hold
+  nlecho -f --batch 64 -c 100000 -s 64    64 in a datagram, as fast as it goes
+  nlecho --batch 8 -c 16 hello      8 in a datagram, once a second
   nlecho --via usersock --to 1000 hi    to a process: nlsub --via usersock --pid 1000 --reply
   nlecho --via usersock -g 1,3 hi   to whoever listens to these groups
   nlecho -o json -c 3 hi | jq .rtt_ns`,
@@ -93,7 +99,8 @@ func command(
 	cli.Var(flags, &o.size, cli.Size(0, wire.PayloadMax), "size", "s", "", fmt.Sprintf("send random payloads of `BYTES`, 0 to %d, with --via connector to %d", wire.PayloadMax, wire.CnPayloadMax))
 	cli.Var(flags, &o.deadline, cli.Seconds(time.Millisecond, cli.MaxDuration), "deadline", "w", "", "stop after `SECONDS`, however many messages were sent")
 	cli.Var(flags, &o.timeout, cli.Seconds(time.Millisecond, cli.MaxDuration), "timeout", "W", "1", "wait `SECONDS` for each answer")
-	flags.BoolVarP(&o.flood, "flood", "f", false, "send the next message as soon as the last is answered; no line for each")
+	flags.BoolVarP(&o.flood, "flood", "f", false, "send as fast as it goes, without waiting for answers; no line for each")
+	cli.Var(flags, &o.batch, parseBatch, "batch", "", "1", fmt.Sprintf("send `N` messages in a datagram, 1 to %d", batchMax))
 	flags.BoolVarP(&o.timestamps, "timestamps", "D", false, "begin each line with the time: seconds since 1970")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "no line for each answer, only errors and the last line")
 	o.target.AddCarrier(cmd)
@@ -101,7 +108,7 @@ func command(
 	flags.BoolVar(&o.ack, "ack", false, "ask for an acknowledgment after each answer, and wait for it")
 	o.tap.Add(cmd)
 	o.target.Add(cmd)
-	cli.CompleteNothing(cmd, "groups", "count", "interval", "size", "deadline", "timeout")
+	cli.CompleteNothing(cmd, "groups", "count", "batch", "interval", "size", "deadline", "timeout")
 
 	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) (err error) {
 		source, err := o.source(s, args, flags.Changed)
@@ -131,6 +138,10 @@ func command(
 			defer c.Close()
 			return o.cast(ctx, s, c, source)
 		}
+		if o.batch > 1 || o.flood {
+			defer done()
+			return o.stream(ctx, s, cfg, source, stream)
+		}
 		conn, err := dial(ctx, cfg)
 		done()
 		o.tap.Show()
@@ -143,12 +154,25 @@ func command(
 	return cmd
 }
 
+// batchMax is the greatest number of messages that are given to a datagram.
+const batchMax = 4096
+
+func parseBatch(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > batchMax {
+		return 0, fmt.Errorf("must be a number of messages, 1 to %d", batchMax)
+	}
+	return n, nil
+}
+
 // chooseTarget looks at --to and -g together with the carrier.
 func (o *options) chooseTarget(given func(flag string) bool) (err error) {
 	user := o.target.Carrier == client.UserSock
 	switch {
 	case given("groups") && !user:
 		return cli.Usagef("-g is for --via usersock; what the kernel's groups hear is the kernel's, see nlctl beacon")
+	case given("groups") && given("batch"):
+		return cli.Usagef("--batch means nothing with -g: each message goes to each group by itself")
 	case given("groups") && given("to"):
 		return cli.Usagef("-g and --to contradict each other: a message goes to groups, or to one process")
 	case given("groups") && (given("ack") || given("timeout")):
@@ -226,6 +250,19 @@ totals. With -x each message is shown before that line, as it was sent and as it
 came back: its bytes at their offsets in the datagram, with the name and meaning
 of each. To send the word "completion", write: nlecho -- completion
 
+With --batch N, N messages leave in one datagram, each interval anew, and their
+answers come in as few datagrams as the peer likes. The round-trip time of each
+is that from when the datagram is sent to when the answer is seen, so all
+messages of a datagram share the time that it takes. On the connector, and where
+the receive buffer has no room for so many answers, it takes several datagrams.
+If the peer answers each message in a datagram of its own (generic netlink and
+rtnetlink always do, and the module with batch=0), a line before the last says
+so. Lines of standard input wait until there are N of them.
+
+With -f answers are taken as they come, and waited for only when the receive
+buffer has no room for more of them. There is no line for each answer, but one
+for each message that is lost.
+
 With -g every message is sent to multicast groups of NETLINK_USERSOCK, and no
 answer is waited for. The kernel tells nobody who heard it, so each line has the
 number of sockets that had joined the group a moment before. Anybody may send;
@@ -250,7 +287,8 @@ ends the command is text on standard error all the same.
                    text), errno (such as "EPERM", if there is one)
   type "summary"   with -g: transmitted, heard (messages that had a listener),
                    time_ns; else transmitted, received, lost, loss_percent, stale (answers that
-                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev
+                   came too late), time_ns, rtt_ns: null or min, avg, max, mdev;
+                   with --batch or -f also datagrams_sent, datagrams_received
 
 With -x also:
 

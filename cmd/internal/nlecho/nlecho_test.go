@@ -42,6 +42,7 @@ type peer struct {
 	first  time.Time
 	closed bool
 	stale  uint64
+	packs  bool
 
 	// answer returns what comes back for message n, counted from 1. Nil stands
 	// for what was sent.
@@ -73,6 +74,64 @@ func (p *peer) AppendEcho(ctx context.Context, dst, payload []byte) ([]byte, err
 func (p *peer) PortID() uint32            { return 1234 }
 func (p *peer) Counters() client.Counters { return client.Counters{Stale: p.stale} }
 func (p *peer) Close() error              { p.closed = true; return nil }
+
+// A streamPeer is a peer of a pipeline, which answers the messages of a datagram
+// one after the other. It packs the answers, if it is one that does.
+type streamPeer struct {
+	*peer
+	pc    client.PipelineConfig
+	queue []string
+	n     client.PipelineCounters
+}
+
+func (p *peer) stream(_ context.Context, cfg client.Config, pc client.PipelineConfig) (nlecho.Streamer, error) {
+	p.cfg = cfg
+	return &streamPeer{peer: p, pc: pc}, nil
+}
+
+func (p *streamPeer) Echo(ctx context.Context, payload []byte) error {
+	p.queue = append(p.queue, string(payload))
+	if len(p.queue) < p.pc.Batch {
+		return nil
+	}
+	return p.Drain(ctx)
+}
+
+func (p *streamPeer) Drain(ctx context.Context) error {
+	if len(p.queue) == 0 {
+		return ctx.Err()
+	}
+	p.pc.Sending(int(p.n.Requests), len(p.queue))
+	p.n.Requests += uint64(len(p.queue))
+	p.n.Sent++
+	queue := p.queue
+	p.queue = nil
+	for _, payload := range queue {
+		limited, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+		answer, err := p.AppendEcho(limited, nil, []byte(payload))
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			answer = nil
+			p.n.Failed++
+		} else if !p.packs {
+			p.n.Received++
+		}
+		p.n.Answers++
+		p.pc.Answer(client.Answer{Index: int(p.n.Answers) - 1, Payload: answer, Err: err})
+	}
+	if p.packs {
+		p.n.Received++
+	}
+	return nil
+}
+
+func (p *streamPeer) Counters() client.PipelineCounters {
+	p.n.Stale = p.stale
+	return p.n
+}
 
 // silent does not answer the messages that are listed.
 func silent(lost ...int) func(context.Context, int, []byte) ([]byte, error) {
@@ -126,6 +185,87 @@ func TestOutput(t *testing.T) {
 			name: "flood",
 			args: "-f -c 1000 hello",
 			want: clitest.Result{Out: "1000 transmitted, 1000 received, 0% loss, " + rtt},
+		}, {
+			name: "a batch",
+			args: "--batch 2 -c 3 -i 0 hello",
+			peer: peer{packs: true},
+			want: clitest.Result{Out: `5 bytes from kernel: seq=1 port=1234 time=0.041 ms "hello"
+5 bytes from kernel: seq=2 port=1234 time=0.082 ms "hello"
+5 bytes from kernel: seq=3 port=1234 time=0.041 ms "hello"
+3 transmitted, 3 received, 0% loss, rtt min/avg/max/mdev = 0.041/0.055/0.082/0.019 ms
+`},
+		}, {
+			name: "a batch and a peer that does not pack",
+			args: "--batch 4 -c 8 -f hello",
+			want: clitest.Result{Out: `8 messages in 2 datagrams were answered in 8: the peer does not pack answers
+8 transmitted, 8 received, 0% loss, rtt min/avg/max/mdev = 0.041/0.102/0.164/0.046 ms
+`},
+		}, {
+			name: "lines in batches",
+			args: "--batch 2",
+			in:   "one\ntwo\nthree\n",
+			peer: peer{packs: true},
+			want: clitest.Result{Out: `3 bytes from kernel: seq=1 port=1234 time=0.041 ms "one"
+3 bytes from kernel: seq=2 port=1234 time=0.082 ms "two"
+5 bytes from kernel: seq=3 port=1234 time=0.041 ms "three"
+3 transmitted, 3 received, 0% loss, rtt min/avg/max/mdev = 0.041/0.055/0.082/0.019 ms
+`},
+		}, {
+			name: "a failure and other bytes in a batch",
+			args: "--batch 4 -q -c 4 -W 0.5 hello",
+			peer: peer{packs: true, answer: func(ctx context.Context, n int, payload []byte) ([]byte, error) {
+				switch n {
+				case 1:
+					return []byte("hell"), nil
+				case 2:
+					return nil, eperm
+				}
+				return silent(3)(ctx, n, payload)
+			}},
+			want: clitest.Result{
+				Code: 1,
+				Out:  "4 transmitted, 1 received, 75% loss, rtt min/avg/max/mdev = 500.082/500.082/500.082/0.000 ms\n",
+				Err: "nlecho: seq=1: the answer is not what was sent: 5 bytes sent, 4 received, they differ from byte 5 on\n" +
+					"nlecho: seq=2: echo: operation not permitted: not today (attribute at offset 20)\n" +
+					"nlecho: seq=3: no answer within 500ms\n",
+			},
+		}, {
+			name: "the deadline hits in a batch",
+			args: "--batch 3 -w 2 -W 10 hello",
+			peer: peer{answer: silent(2), packs: true},
+			want: clitest.Result{
+				Code: 1,
+				Out: `5 bytes from kernel: seq=1 port=1234 time=0.041 ms "hello"` +
+					"\n3 transmitted, 1 received, 66.7% loss, " + rtt,
+				Err: "nlecho: seq=2: interrupted while waiting for the answer\nnlecho: seq=3: interrupted while waiting for the answer\n",
+			},
+		}, {
+			name: "the socket is gone in a batch",
+			args: "--batch 2 -c 4 hello",
+			peer: peer{answer: fails(&client.OpError{Op: "echo", Err: net.ErrClosed}), packs: true},
+			want: clitest.Result{
+				Code: 2,
+				Out:  "2 transmitted, 0 received, 100% loss\n",
+				Err:  "nlecho: seq=1: use of closed network connection\n",
+			},
+		}, {
+			name: "a line that is too long in a batch",
+			args: "-q --batch 4",
+			in:   "1\n" + strings.Repeat("x", 32769) + "\n3\n",
+			peer: peer{packs: true},
+			want: clitest.Result{
+				Code: 2,
+				Out:  "1 transmitted, 1 received, 0% loss, " + rtt,
+				Err:  "nlecho: standard input: line 2 is longer than 32768 bytes\n",
+			},
+		}, {
+			name: "json of a batch",
+			args: "-o json --batch 2 -c 2 hello",
+			peer: peer{packs: true},
+			want: clitest.Result{Out: `{"type":"answer","seq":1,"port":1234,"bytes":5,"rtt_ns":41000,"unix_ns":946684800000041000,"text":"hello"}
+{"type":"answer","seq":2,"port":1234,"bytes":5,"rtt_ns":82000,"unix_ns":946684800000082000,"text":"hello"}
+{"type":"summary","transmitted":2,"received":2,"lost":0,"loss_percent":0,"stale":0,"time_ns":82000,"rtt_ns":{"min":41000,"avg":61500,"max":82000,"mdev":20500},"datagrams_sent":1,"datagrams_received":1}
+`},
 		}, {
 			name: "timestamps",
 			args: "-D hello",
@@ -269,7 +409,7 @@ func TestOutput(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := test.peer
-				got := clitest.RunInput(t.Context(), nlecho.CommandWith(p.dial), strings.NewReader(test.in), strings.Fields(test.args)...)
+				got := clitest.RunInput(t.Context(), nlecho.CommandWith(p.dial, p.stream), strings.NewReader(test.in), strings.Fields(test.args)...)
 				if diff := cmp.Diff(test.want, got); diff != "" {
 					t.Errorf("result (-want +got):\n%s", diff)
 				}
@@ -299,12 +439,13 @@ func TestPace(t *testing.T) {
 		{"-w 2.5 hello", nil, ms(0, 1000, 2000)},
 		{"-w 0.5 -i 0.2 hello", nil, ms(0, 200, 400)},
 		{"-c 2 -w 2.5 hello", nil, ms(0, 1000)},
+		{"-c 4 -i 0.5 --batch 2 hello", nil, []time.Duration{0, 41 * time.Microsecond, 500 * time.Millisecond, 500*time.Millisecond + 41*time.Microsecond}},
 		{"-c 3 -W 3 hello", silent(1), ms(0, 3000, 4000)}, // late once, on time again
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := peer{answer: test.answer}
-				clitest.Run(t.Context(), nlecho.CommandWith(p.dial), strings.Fields("-q "+test.args)...)
+				clitest.Run(t.Context(), nlecho.CommandWith(p.dial, p.stream), strings.Fields("-q "+test.args)...)
 				if diff := cmp.Diff(test.want, p.times); diff != "" {
 					t.Errorf("times (-want +got):\n%s", diff)
 				}
@@ -316,7 +457,7 @@ func TestPace(t *testing.T) {
 func TestFloodDoesNotPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := peer{}
-		clitest.Run(t.Context(), nlecho.CommandWith(p.dial), "-f", "-c", "3", "hello")
+		clitest.Run(t.Context(), nlecho.CommandWith(p.dial, p.stream), "-f", "-c", "3", "hello")
 		if got, want := p.times[2], 82*time.Microsecond; got != want {
 			t.Errorf("the third message was sent after %v, want %v", got, want)
 		}
@@ -483,6 +624,9 @@ func TestUsage(t *testing.T) {
 		{[]string{long}, "MESSAGE has 32769 bytes; the limit is 32768"},
 		{[]string{"-s", "5", "hello"}, "MESSAGE and -s contradict each other: -s sends a random payload"},
 		{[]string{"-f", "-i", "1", "hello"}, "-f and -i contradict each other: -f waits for nothing but the answer"},
+		{[]string{"--batch", "0", "hello"}, `invalid argument "0" for "--batch" flag: must be a number of messages, 1 to 4096`},
+		{[]string{"--batch", "4097", "hello"}, `invalid argument "4097" for "--batch" flag: must be a number of messages, 1 to 4096`},
+		{[]string{"--via", "usersock", "-g", "1", "--batch", "2", "hi"}, "--batch means nothing with -g: each message goes to each group by itself"},
 		{[]string{"--via", "tcp"}, `invalid argument "tcp" for "--via" flag: there is no such carrier; known are: raw, genl, connector, rtnl, usersock`},
 		{[]string{"--via", "connector", "--ack", "hi"}, "--ack is for other carriers; the connector acknowledges nothing"},
 		{[]string{"--via", "connector", "-s", "16365"}, "-s is 16365 bytes; the limit of --via connector is 16364"},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/client"
 )
 
 // The objects of -o json. Their members are promised in the help.
@@ -46,6 +47,8 @@ type (
 		Stale       uint64   `json:"stale"`
 		Time        int64    `json:"time_ns"`
 		RTT         *rttJSON `json:"rtt_ns"`
+		Sent        *uint64  `json:"datagrams_sent,omitempty"`
+		Datagrams   *uint64  `json:"datagrams_received,omitempty"`
 	}
 	rttJSON struct {
 		Min  int64 `json:"min"`
@@ -62,6 +65,7 @@ type printer struct {
 	port    uint32
 	shown   bool
 	line    []byte
+	counted *client.PipelineCounters // of a stream
 }
 
 func (p *printer) answer(seq uint64, payload []byte, sent time.Time, rtt time.Duration) {
@@ -119,6 +123,15 @@ func (p *printer) stamp(line []byte, t time.Time) []byte {
 	return line
 }
 
+// datagrams tells that a batch was not answered by one, which it is for.
+func (p *printer) datagrams(n client.PipelineCounters) {
+	p.counted = &n
+	answers := n.Answers - n.Failed
+	if p.batch > 1 && n.Sent < n.Requests && n.Received >= answers && answers > 0 && p.target.Format == cli.Text {
+		p.streams.Out.Write(fmt.Appendf(nil, "%d messages in %d datagrams were answered in %d: the peer does not pack answers\n", n.Requests, n.Sent, n.Received))
+	}
+}
+
 // summary writes the totals, to standard error if standard output takes no
 // more. stopped says that it was Ctrl-C that made an end.
 func (p *printer) summary(t *tally, elapsed time.Duration, stale uint64, stopped bool) {
@@ -135,6 +148,9 @@ func (p *printer) summary(t *tally, elapsed time.Duration, stale uint64, stopped
 		}
 		if t.received > 0 {
 			sum.RTT = &rttJSON{int64(t.min), int64(t.avg()), int64(t.max), int64(t.mdev())}
+		}
+		if p.counted != nil {
+			sum.Sent, sum.Datagrams = &p.counted.Sent, &p.counted.Received
 		}
 		out.JSON(sum)
 	} else {

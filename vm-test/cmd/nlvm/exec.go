@@ -30,10 +30,10 @@ const testSlack = 15 * time.Second
 // packageFlagsFile is where a package says what its tests need.
 const packageFlagsFile = "nlvm.flags"
 
-// packageFlags reads the flags of the package in the current folder. A wrong
-// one is refused here, where it can be said where it stands.
-func packageFlags() ([]string, error) {
-	text, err := os.ReadFile(packageFlagsFile)
+// packageFlags reads the flags of the package in a folder. A wrong one is
+// refused here, where it can be said where it stands.
+func packageFlags(dir string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, packageFlagsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -19,7 +19,7 @@ import (
 	"nlpeer/vm-test/internal/tarball"
 )
 
-// machineFlags are what run, exec, shell and test have in common.
+// machineFlags are what run, exec, shell, test and profile have in common.
 type machineFlags struct {
 	kernel     string
 	image      string
@@ -31,6 +31,7 @@ type machineFlags struct {
 	cold       bool
 	puts       []string
 	modules    []string
+	extras     []string
 	noModule   bool
 	noCommands bool
 	moduleArgs string
@@ -50,12 +51,13 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.image, "image", kernel.Images[0].Name, "what is in the guest: `NAME` busybox (a shell and its tools), or tools\n(that, and iproute2, libnl-utils, strace, Python, ynl with our specifications)")
 	set.IntVar(&f.smp, "smp", 1, "processors of the guest")
 	set.IntVar(&f.mem, "mem", 512, "memory of the guest in `MiB`")
-	set.BoolVar(&f.icount, "icount", false, "let the guest's clock count instructions (1 is 1 ns): slow, but figures repeat")
+	set.BoolVar(&f.icount, "icount", false, "let the guest's clock count instructions (1 is 1 ns): slow, but figures repeat;\nthe kernel does not check its allocations then")
 	set.StringVar(&f.append, "append", "", "more kernel `ARGUMENTS`")
 	set.StringVar(&f.accel, "accel", os.Getenv("NLVM_ACCEL"), "auto, tcg or kvm; auto takes KVM if it has really booted our guest")
 	set.BoolVar(&f.cold, "cold", false, "boot, instead of restoring a saved state")
 	set.StringArrayVar(&f.puts, "put", nil, "copy a file or folder `HOST[:GUEST]` into the guest's working directory (repeatable)")
 	set.StringArrayVar(&f.modules, "kmod", nil, "load the kernel's own module `NAME` and what it depends on (repeatable)")
+	set.StringArrayVar(&f.extras, "extra-module", nil, "build the module of folder `DIR` (here, or in nlpeer's source tree), load it after nlpeer,\nunload it before (repeatable)")
 	set.BoolVar(&f.noModule, "no-module", false, "do not load nlpeer")
 	set.BoolVar(&f.noCommands, "no-commands", false, "do not send our commands, nor build them")
 	set.StringVar(&f.moduleArgs, "module-args", "", "`PARAMETERS` for nlpeer, such as \"interval_ms=10 groups=3\"")
@@ -67,18 +69,15 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 // registerOn registers the flags on a command, with completion.
 func (f *machineFlags) registerOn(cmd *cobra.Command) {
 	f.register(cmd.Flags())
-	var kernels []string
-	for _, k := range kernel.Table {
-		kernels = append(kernels, k.Name)
-	}
 	for name, values := range map[string][]string{
-		"kernel": kernels,
+		"kernel": kernel.Names(),
 		"image":  kernel.ImageNames(),
 		"accel":  {"auto", "tcg", "kvm"},
 	} {
 		// It fails only for a flag that is not there.
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
+	_ = cmd.MarkFlagDirname("extra-module")
 }
 
 func (f *machineFlags) check() error {

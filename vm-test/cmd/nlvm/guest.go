@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -41,6 +42,11 @@ type guestRun struct {
 	name     string   // of the run, in a record
 	// started is called when the machine is there and the command begins.
 	started func() error
+	// attach is called with the machine before the command begins. The command
+	// is ended when the channel that it returns is closed.
+	attach func(*machine.Machine) (<-chan struct{}, error)
+	stdin  io.Reader // nil for ours
+	stdout io.Writer // nil for ours
 }
 
 // runName is what a record and a folder of counts call the run.
@@ -56,11 +62,11 @@ func (g *guestRun) do() error {
 	if err := g.check(); err != nil {
 		return err
 	}
-	if _, err := qemu.Identity(); err != nil {
-		return err
-	}
 	k, err := kernel.Find(g.kernel)
 	if err != nil {
+		return err
+	}
+	if _, err := qemu.Identity(k.Arch); err != nil {
 		return err
 	}
 	image, err := kernel.FindImage(g.image)
@@ -135,9 +141,13 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	if err != nil {
 		return 0, err
 	}
+	extra, err := extraModules(ctx, c, u, source, g.extras, &items, progress)
+	if err != nil {
+		return 0, err
+	}
 	m, err := machine.Start(ctx, c, guest, machine.Options{
 		SMP: g.smp, MemMiB: g.mem, ICount: g.icount, Append: strings.TrimSpace(k.Append() + " " + g.append),
-		Cold: g.cold, Accel: g.accel, Progress: progress,
+		Cold: g.cold, Accel: g.accel, Debug: g.attach != nil, Progress: progress,
 	})
 	if err != nil {
 		return 0, err
@@ -148,7 +158,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	}
 	command := wire.Command{
 		Argv: g.argv, Dir: guestDir, Env: g.environment(u, guest), Terminal: g.terminal,
-		Insmod: insmod, Collect: g.collect,
+		Insmod: insmod, Extra: extra, Collect: g.collect,
 	}
 	if !g.noModule {
 		command.Module, command.ModuleArgs = artifacts.GuestModule, g.moduleArgs
@@ -164,11 +174,23 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 			return 0, err
 		}
 	}
-	begun := time.Now()
-	status, err := m.Run(ctx, machine.Request{
+	request := machine.Request{
 		Command: command, Stdin: standardInput(), Stdout: os.Stdout, Stderr: os.Stderr,
 		Timeout: g.timeout, Signals: signals, Resizes: g.resizes, Place: g.place,
-	})
+	}
+	if g.stdout != nil {
+		request.Stdout = g.stdout
+	}
+	if g.attach != nil {
+		if request.Enough, err = g.attach(m); err != nil {
+			return 0, err
+		}
+	}
+	if g.stdin != nil {
+		request.Stdin = g.stdin
+	}
+	begun := time.Now()
+	status, err := m.Run(ctx, request)
 	return status, errors.Join(err, g.record(status, m.Findings(), time.Since(begun)))
 }
 
@@ -220,6 +242,26 @@ func stockModules(u kernel.Unpacked, names []string, items *[]tarball.Item) ([]s
 		name := "lib/modules/" + u.Version + "/" + filepath.Base(f)
 		*items = append(*items, tarball.Item{Source: f, Name: name})
 		guest = append(guest, "/"+name)
+	}
+	return guest, nil
+}
+
+// extraModules builds the modules of other folders and adds them to what is
+// sent. They lie beside nlpeer in the guest.
+func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source string, dirs []string, items *[]tarball.Item, p *kernel.Progress) ([]string, error) {
+	var guest []string
+	for _, dir := range dirs {
+		// A package's flags and its caller's mean the same folder.
+		if _, err := os.Stat(dir); err != nil && !filepath.IsAbs(dir) {
+			dir = filepath.Join(source, dir)
+		}
+		file, err := artifacts.BuildModule(ctx, c, u, dir, []string{"."}, p)
+		if err != nil {
+			return nil, fmt.Errorf("--extra-module: %w", err)
+		}
+		name := path.Join(path.Dir(artifacts.GuestModule), filepath.Base(file))
+		*items = append(*items, tarball.Item{Source: file, Name: name[1:]})
+		guest = append(guest, name)
 	}
 	return guest, nil
 }

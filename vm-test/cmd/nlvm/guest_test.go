@@ -93,6 +93,14 @@ func TestSurroundings(t *testing.T) {
 	r.want(t, 0, want, "")
 }
 
+// Instructions are counted on a kernel as people run it: it does not check its
+// allocations.
+func TestICount(t *testing.T) {
+	needVM(t)
+	r := run(t, "--icount", "--", "sh", "-c", "grep -c slub_debug /proc/cmdline; cat /sys/kernel/slab/kmalloc-64/red_zone")
+	r.want(t, 0, "0\n0\n", "")
+}
+
 // Two guests from one saved state are two machines, at the right time. (Today
 // they draw different bytes even without the reseed, by their timing alone.)
 func TestRestoredGuestsDiffer(t *testing.T) {

@@ -70,7 +70,7 @@ Exit status: the guest command's (128+n if signal n ended it), or
 
 Environment:
   NLVM_KERNEL     the kernel, if --kernel does not say
-  NLVM_FLAGS      flags for run, exec, shell and test, before those given
+  NLVM_FLAGS      flags for run, exec, shell, test and profile, before those given
   NLVM_ACCEL      auto, tcg or kvm, if --accel does not say
   NLVM_MAX_VMS    how many machines run at once (default: one a processor)
   NLVM_SLOW       factor for nlvm's own time limits, on a slow machine
@@ -87,7 +87,7 @@ Environment:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newExec(), newTest(), newShell(), newKernels(), newClean())
+	root.AddCommand(newRun(), newExec(), newTest(), newMatrix(), newShell(), newProfile(), newKernels(), newClean())
 	return root
 }
 
@@ -99,13 +99,13 @@ func withEnvironment(args []string) ([]string, error) {
 		return nil, fmt.Errorf("NLVM_FLAGS: %w", err)
 	}
 	if len(args) > 0 && args[0] == "exec" {
-		ofPackage, err := packageFlags()
+		ofPackage, err := packageFlags(".")
 		if err != nil {
 			return nil, err
 		}
 		more = slices.Concat(ofPackage, more)
 	}
-	if len(more) == 0 || len(args) == 0 || !slices.Contains([]string{"run", "exec", "shell", "test"}, args[0]) {
+	if len(more) == 0 || len(args) == 0 || !slices.Contains([]string{"run", "exec", "shell", "test", "profile"}, args[0]) {
 		return args, nil
 	}
 	return slices.Concat(args[:1], more, args[1:]), nil

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/qemu"
 )
 
@@ -48,7 +49,7 @@ func needVM(t *testing.T) {
 	missing := ""
 	if testing.Short() {
 		missing = "a run without -short"
-	} else if _, err := qemu.Identity(); err != nil {
+	} else if _, err := qemu.Identity(kernel.HostArch()); err != nil {
 		missing = err.Error()
 	} else if _, err := exec.LookPath("apt-get"); err != nil {
 		missing = "apt-get, to download kernels"

@@ -24,12 +24,13 @@ working directory is /work, where --put copies to. The environment has NLVM=1,
 NLVM_KERNEL and NLVM_MODULE, the path of nlpeer.ko.
 
 After the command, nlvm looks at what the kernel logged during the run, unloads
-the module and looks for sockets that are left. A complaint makes a passing
+the modules and looks for sockets that are left. A complaint makes a passing
 command fail, with status 123.`,
 		Example: `  nlvm run -- nlecho -c 5 hello
   nlvm run --put ./myprogram --put data/ -- ./myprogram data/input
   nlvm run --module-args "interval_ms=10" -- nlsub -c 3
   nlvm run --image tools -- ynl --family nlpeer --do stats-get
+  nlvm run --extra-module kmod/bench -- ls -l /dev/nlpeer_bench
   nlvm run --no-module -- sh -c 'insmod $NLVM_MODULE && dmesg | tail'
   tar c src | nlvm run --no-module -- tar tv`,
 		RunE: func(_ *cobra.Command, args []string) error {

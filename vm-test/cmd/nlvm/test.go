@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/machine"
 )
 
@@ -23,8 +24,9 @@ func newTest() *cobra.Command {
 		Use:   "test [flags] PACKAGES… [-- GO-TEST-FLAG…]",
 		Short: "Run the tests of Go packages in virtual machines",
 		Long: `Test is go test with the tests of each package executed in a machine of its own:
-go test -exec 'nlvm exec …' PACKAGES, static binaries, and as many packages at
-once as machines may run. Flags after -- are go test's.`,
+go test -exec 'nlvm exec …' PACKAGES, static binaries for the kernel's
+architecture, and as many packages at once as machines may run. Flags after --
+are go test's.`,
 		Example: `  nlvm test ./vm-test/suites/...
   nlvm test --kernel 6.12 ./vm-test/suites/... -- -v -run Echo
   nlvm test ./pkg/client -- -coverprofile cover.out -json`,
@@ -39,6 +41,10 @@ once as machines may run. Flags after -- are go test's.`,
 			if err := f.check(); err != nil {
 				return err
 			}
+			k, err := kernel.Find(f.kernel)
+			if err != nil {
+				return err
+			}
 			// The tests run in their packages' folders.
 			if f.gcov != "" {
 				dir, err := filepath.Abs(f.gcov)
@@ -51,7 +57,7 @@ once as machines may run. Flags after -- are go test's.`,
 			}
 			// Already in each exec's flags; twice would be put twice.
 			os.Unsetenv("NLVM_FLAGS")
-			return goTest(changedFlags(cmd.Flags()), packages, more)
+			return goTest(k.Arch, changedFlags(cmd.Flags()), packages, more)
 		},
 	}
 	f.registerOn(cmd)
@@ -59,7 +65,7 @@ once as machines may run. Flags after -- are go test's.`,
 	return cmd
 }
 
-func goTest(flags, packages, more []string) error {
+func goTest(arch string, flags, packages, more []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -74,7 +80,7 @@ func goTest(flags, packages, more []string) error {
 	}
 	args := append([]string{"test", "-exec", wrapper, "-p", strconv.Itoa(places)}, more...)
 	cmd := exec.Command("go", append(args, packages...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+kernel.Architecture(arch).Go)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A Ctrl-C reaches go test and the machines from the terminal; we only
 	// have to live long enough to report how that ended.

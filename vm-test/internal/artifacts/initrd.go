@@ -18,7 +18,8 @@ import (
 	"nlpeer/vm-test/internal/tarball"
 )
 
-// drivers make the virtio-serial port appear. Debian has them as modules.
+// drivers make the virtio-serial port appear. Debian has them as modules; the
+// bus of s390x is part of its kernels.
 var drivers = []string{"virtio_pci", "virtio_console"}
 
 // merged are the folders that are links to those of the same name in /usr.

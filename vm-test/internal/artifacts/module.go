@@ -29,7 +29,7 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if _, err := os.Stat(filepath.Join(dir, "Kbuild")); err != nil {
 		return "", fmt.Errorf("%w in %s", ErrNoModule, dir)
 	}
-	sum, err := contentHash(dir, names)
+	sum, err := ContentHash(dir, names)
 	if err != nil {
 		return "", err
 	}
@@ -64,7 +64,7 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if w := diagnostics(log); w != "" && p != nil && p.W != nil {
 		fmt.Fprintf(p.W, "nlvm: the compiler warns:\n%s\n", w)
 	}
-	return install(c, work, home, log)
+	return install(c, k, work, home, log)
 }
 
 // builtModule finds the finished module in its place in the cache.
@@ -101,15 +101,24 @@ func copySources(work, dir string, names []string) error {
 
 // kbuild runs the kernel's own build system for an external module.
 func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error) {
-	for _, tool := range []string{"make", "gcc", "strip"} {
+	arch := kernel.Architecture(k.Arch)
+	compiler, err := arch.FindCompiler()
+	if err != nil {
+		return nil, err
+	}
+	for _, tool := range []string{"make", "strip"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make gcc binutils", tool)
+			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make binutils", tool)
 		}
 	}
 	// The headers name the compiler that the kernel was built with; the
 	// installed one does as well, for a module.
 	// Without BTF: it needs a tool (pahole) that few have, for what no test uses.
-	args := []string{"-C", k.BuildDir(), "M=" + work, "CC=gcc", "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", fmt.Sprintf("-j%d", runtime.NumCPU())}
+	// The option for the least distance of functions is one of gcc 14; without
+	// it kbuild takes the older one, which does the same for all but cold code.
+	args := []string{"-C", k.BuildDir(), "M=" + work, "ARCH=" + arch.Kbuild, "CROSS_COMPILE=" + arch.Cross(),
+		"CC=" + compiler, "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
+		fmt.Sprintf("-j%d", runtime.NumCPU())}
 	if k.Debug() {
 		args = append(args, "GCOV_PROFILE=y", "KCOV_INSTRUMENT=y") // which code was reached
 	}
@@ -118,7 +127,7 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	err := cmd.Run()
+	err = cmd.Run()
 	return log.Bytes(), err
 }
 
@@ -129,7 +138,8 @@ func diagnostics(log []byte) string {
 	for line := range strings.Lines(string(log)) {
 		line = strings.TrimRight(line, "\n")
 		switch {
-		case strings.Contains(line, "warning: the compiler differs from the one used to build the kernel"):
+		case strings.Contains(line, "warning: the compiler differs from the one used to build the kernel"),
+			strings.Contains(line, "warning: pahole version differs"):
 			continue
 		case strings.Contains(line, "error:"), strings.Contains(line, "warning:"), strings.Contains(line, "ERROR:"),
 			strings.Contains(line, "WARNING:"), strings.Contains(line, "undefined reference"), strings.Contains(line, "No such file"):
@@ -145,6 +155,12 @@ func diagnostics(log []byte) string {
 	return strings.Join(lines, "\n")
 }
 
+// Warnings is what the compiler had to say of a module that BuildModule has built.
+func Warnings(module string) (string, error) {
+	log, err := os.ReadFile(filepath.Join(filepath.Dir(module), "build.log"))
+	return diagnostics(log), err
+}
+
 // reasons are the diagnostics, or the end of the log if there are none.
 func reasons(log []byte) string {
 	if d := diagnostics(log); d != "" {
@@ -155,12 +171,12 @@ func reasons(log []byte) string {
 }
 
 // install strips the module and moves it to its place, with the log.
-func install(c *cache.Cache, work, home string, log []byte) (string, error) {
+func install(c *cache.Cache, k kernel.Unpacked, work, home string, log []byte) (string, error) {
 	file, err := builtModule(work)
 	if err != nil {
 		return "", errors.New("the Kbuild built no module, or more than one")
 	}
-	if out, err := exec.Command("strip", "--strip-debug", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command(kernel.Architecture(k.Arch).Cross()+"strip", "--strip-debug", file).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("strip: %w: %s", err, out)
 	}
 	result, err := c.TempDir("result")

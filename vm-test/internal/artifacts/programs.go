@@ -16,12 +16,13 @@ import (
 	"nlpeer/vm-test/internal/kernel"
 )
 
-// commands are put on the guest's PATH, as far as they exist.
-var commands = []string{"nlecho", "nlsub", "nlctl", "nlbench"}
+// commands are put on the guest's PATH, as far as they exist. Nlbench is large and
+// brings itself.
+var commands = []string{"nlecho", "nlsub", "nlctl"}
 
 // buildPrograms builds the agent and, if wanted, our commands, all static, and
 // returns their paths in the cache.
-func buildPrograms(ctx context.Context, c *cache.Cache, source, goarch string, withCommands bool, p *kernel.Progress) (agent string, tools []string, err error) {
+func buildPrograms(ctx context.Context, c *cache.Cache, source, arch string, withCommands bool, p *kernel.Progress) (agent string, tools []string, err error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", nil, errors.New("go is not installed; nlvm builds what it sends into the guest (see https://go.dev/dl)")
 	}
@@ -45,9 +46,11 @@ func buildPrograms(ctx context.Context, c *cache.Cache, source, goarch string, w
 		what += " and our commands"
 	}
 	done := p.Start("building %s", what)
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", temp + "/"}, packages...)...)
+	// What is the same in another commit is the same file, and so finds the
+	// states that were saved with it.
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", temp + "/"}, packages...)...)
 	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+kernel.Architecture(arch).Go)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -70,7 +73,7 @@ func buildPrograms(ctx context.Context, c *cache.Cache, source, goarch string, w
 
 // keep moves a file into the cache under a folder named after its content.
 func keep(c *cache.Cache, file string) (string, error) {
-	sum, err := contentHash(filepath.Dir(file), []string{filepath.Base(file)})
+	sum, err := ContentHash(filepath.Dir(file), []string{filepath.Base(file)})
 	if err != nil {
 		return "", err
 	}

@@ -94,8 +94,8 @@ func fingerprint(dir string, names []string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// contentHash depends on names and contents only.
-func contentHash(dir string, names []string) (string, error) {
+// ContentHash depends on names and contents only.
+func ContentHash(dir string, names []string) (string, error) {
 	h := sha256.New()
 	err := walk(dir, names, func(rel string, info fs.FileInfo) error {
 		fmt.Fprintln(h, rel, info.Size())

@@ -60,7 +60,7 @@ func TestFingerprintAndHash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if hash, err = contentHash(root, names); err != nil {
+		if hash, err = ContentHash(root, names); err != nil {
 			t.Fatal(err)
 		}
 		return fp, hash

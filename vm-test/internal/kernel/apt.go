@@ -55,8 +55,16 @@ func openApt(c *cache.Cache, suite, arch string, p *Progress) (*apt, error) {
 	}
 	archive, security := mirrors()
 	options := "[arch=" + arch + " signed-by=" + keyring + "]"
-	sources := fmt.Sprintf("deb %[1]s %[2]s %[4]s main\ndeb %[1]s %[2]s %[4]s-updates main\ndeb %[1]s %[3]s %[4]s-security main\n",
-		options, archive, security, suite)
+	release, backports := strings.CutSuffix(suite, "-backports")
+	sources := fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb %[1]s %[2]s %[3]s-updates main\n", options, archive, release)
+	// For what is only emulated the release as it is will do: not all
+	// architectures have security updates for as long as the others.
+	if arch == HostArch() {
+		sources += fmt.Sprintf("deb %s %s %s-security main\n", options, security, release)
+	}
+	if backports {
+		sources += fmt.Sprintf("deb %s %s %s main\n", options, archive, suite)
+	}
 	// Hooks of the host's configuration are for the host's packages (images
 	// for containers delete downloads in one); its proxy settings stay.
 	conf := "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n#clear Acquire::IndexTargets::deb::DEP-11;\n#clear Acquire::IndexTargets::deb::DEP-11-icons;\n#clear Acquire::IndexTargets::deb::DEP-11-icons-hidpi;\n#clear Acquire::IndexTargets::deb::Contents-deb;\n#clear APT::Architectures;\n"
@@ -85,6 +93,10 @@ func (a *apt) command(ctx context.Context, program string, args ...string) *exec
 		"-o", "APT::Architectures::=" + a.arch,
 		"-o", "Acquire::Languages=none",
 		"-o", "Acquire::Retries=3",
+	}
+	if strings.HasSuffix(a.suite, "-backports") {
+		// They stand back otherwise, however new they are.
+		options = append(options, "-o", "APT::Default-Release="+a.suite)
 	}
 	if os.Geteuid() == 0 {
 		// The user _apt may not be able to enter root's cache folder.

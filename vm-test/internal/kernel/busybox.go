@@ -17,7 +17,7 @@ const busyboxSuite = "bookworm"
 // Busybox returns the path of a static busybox for arch, and downloads it if
 // it is not in the cache.
 func Busybox(ctx context.Context, c *cache.Cache, arch string, p *Progress) (string, error) {
-	final := c.Path("busybox-" + arch)
+	final := c.Path("busybox", arch)
 	find := func() (string, bool) {
 		for _, rel := range []string{"bin/busybox", "usr/bin/busybox"} {
 			if f := filepath.Join(final, rel); exists(filepath.Join(final, stamp)) && exists(f) {

@@ -73,6 +73,9 @@ var pruned = []string{
 // Userland is an image's packages, unpacked.
 type Userland struct {
 	Root string // "" if there are none
+	// Native is the root of the same image for this machine's architecture:
+	// programs there can be executed.
+	Native string
 }
 
 // Get returns the image's packages for arch, and downloads them if they are
@@ -81,11 +84,18 @@ func (i Image) Get(ctx context.Context, c *cache.Cache, arch string, p *Progress
 	if len(i.Packages) == 0 {
 		return Userland{}, nil
 	}
+	native := Userland{}
+	if arch != HostArch() {
+		var err error
+		if native, err = i.Get(ctx, c, HostArch(), p); err != nil {
+			return Userland{}, err
+		}
+	}
 	// Another recipe is another folder.
 	recipe := sha256.Sum256(fmt.Append(nil, i.Suite, i.Packages, installers, pruned))
 	final := c.Path("images", i.Name+"-"+arch+"-"+hex.EncodeToString(recipe[:8]))
 	if exists(filepath.Join(final, stamp)) {
-		return Userland{final}, nil
+		return userland(final, native), nil
 	}
 	l, err := c.Lock(ctx, "apt-"+i.Suite+"-"+arch, func() {
 		p.Start("waiting for another nlvm that downloads")
@@ -95,7 +105,7 @@ func (i Image) Get(ctx context.Context, c *cache.Cache, arch string, p *Progress
 	}
 	defer l.Unlock()
 	if exists(filepath.Join(final, stamp)) {
-		return Userland{final}, nil
+		return userland(final, native), nil
 	}
 	a, err := openApt(c, i.Suite, arch, p)
 	if err != nil {
@@ -114,7 +124,7 @@ func (i Image) Get(ctx context.Context, c *cache.Cache, arch string, p *Progress
 		if err := prune(temp); err != nil {
 			return err
 		}
-		if err := (Userland{temp}).CompilePython(ctx, temp, filepath.Join(temp, "usr/lib"), p); err != nil {
+		if err := userland(temp, native).CompilePython(ctx, temp, filepath.Join(temp, "usr/lib"), p); err != nil {
 			return err
 		}
 		if err := seal(temp, packages); err != nil {
@@ -122,7 +132,16 @@ func (i Image) Get(ctx context.Context, c *cache.Cache, arch string, p *Progress
 		}
 		return cache.Commit(temp, final)
 	})
-	return Userland{final}, err
+	return userland(final, native), err
+}
+
+// userland is what lies in root; native is the image of this machine's
+// architecture, if that is another one.
+func userland(root string, native Userland) Userland {
+	if native.Root == "" {
+		native.Root = root
+	}
+	return Userland{Root: root, Native: native.Root}
 }
 
 func prune(root string) error {
@@ -144,12 +163,13 @@ func prune(root string) error {
 // Python, which an installation would do too: an emulated processor spends
 // four seconds on it at each start of a program. root is the part of their
 // paths that the guest does not see. The translator is the image's as well,
-// with its own libraries; this machine's Python may be another, or none.
+// with its own libraries; this machine's Python may be another, or none. What it
+// makes is the same on all architectures.
 func (u Userland) CompilePython(ctx context.Context, root, dir string, p *Progress) error {
 	find := func(pattern string) (string, error) {
-		found, err := filepath.Glob(filepath.Join(u.Root, pattern))
+		found, err := filepath.Glob(filepath.Join(u.Native, pattern))
 		if err == nil && len(found) != 1 {
-			err = fmt.Errorf("%d files %s in %s, want one", len(found), pattern, u.Root)
+			err = fmt.Errorf("%d files %s in %s, want one", len(found), pattern, u.Native)
 		}
 		if err != nil {
 			return "", err

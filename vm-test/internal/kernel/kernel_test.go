@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,12 +150,70 @@ func TestLayouts(t *testing.T) {
 
 func TestPrepareBuild(t *testing.T) {
 	root := t.TempDir()
-	put(t, root, "usr/src/linux-headers-V/Makefile", "include /usr/src/linux-headers-common/Makefile\n")
+	put(t, root, "usr/src/linux-headers-V/Makefile", "KBUILD_OUTPUT=/usr/src/linux-headers-V\ninclude /usr/src/linux-headers-common/Makefile\n")
 	if err := prepareBuild(root, "V", "/cache/k"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(root, "usr/src/linux-headers-V/Makefile"))
-	if want := "include /cache/k/usr/src/linux-headers-common/Makefile\n"; err != nil || string(b) != want {
+	if want := "KBUILD_OUTPUT=/cache/k/usr/src/linux-headers-V\ninclude /cache/k/usr/src/linux-headers-common/Makefile\n"; err != nil || string(b) != want {
 		t.Errorf("%q, %v; want %q", b, err, want)
+	}
+}
+
+// A build tool that is linked with libraries runs with those beside it, and
+// still sees the name that it was called by; what is no such program stays.
+func TestWrapTools(t *testing.T) {
+	loader, err := filepath.Glob("/lib*/ld-linux-*.so.*")
+	sh, err2 := filepath.EvalSymlinks("/bin/sh")
+	if err != nil || err2 != nil || len(loader) == 0 {
+		t.Skipf("this needs a dynamically linked shell: %v, %v, %v", loader, err, err2)
+	}
+	program, err := os.ReadFile(sh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	put(t, root, "usr/lib/linux-kbuild-7/scripts/tool", string(program))
+	put(t, root, "usr/lib/linux-kbuild-7/scripts/script", "#!/bin/sh\n")
+	put(t, root, "usr/lib/linux-kbuild-7/scripts/empty", "")
+	if err := wrapTools(root, root); err == nil {
+		t.Error("no libraries, no error")
+	}
+	put(t, root, "usr/lib/arch/x", "")
+	if err := os.Symlink(loader[0], filepath.Join(root, "usr/lib/arch", filepath.Base(loader[0]))); err != nil {
+		t.Fatal(err)
+	}
+	tool := filepath.Join(root, "usr/lib/linux-kbuild-7/scripts/tool")
+	if err := os.Chmod(tool, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := wrapTools(root, root); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tool, "-c", "echo $0; exit 7").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 || string(out) != tool+"\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	for name, want := range map[string]string{"script": "#!/bin/sh\n", "empty": "", "tool.bin": string(program)} {
+		if b, err := os.ReadFile(filepath.Join(filepath.Dir(tool), name)); err != nil || string(b) != want {
+			t.Errorf("%s: %v, %d bytes", name, err, len(b))
+		}
+	}
+}
+
+func TestArchitectures(t *testing.T) {
+	for _, k := range Table {
+		a := Architecture(k.Arch)
+		if a.Debian != k.Arch || !slices.Contains(arches, a) {
+			t.Errorf("kernel %s: nothing is known of %s", k.Name, k.Arch)
+		}
+	}
+	if HostArch() == "amd64" {
+		for arch, want := range map[string]string{"amd64": "", "i386": "", "arm64": "aarch64-linux-gnu-", "s390x": "s390x-linux-gnu-"} {
+			if got := Architecture(arch).Cross(); got != want {
+				t.Errorf("%s: %q, want %q", arch, got, want)
+			}
+		}
 	}
 }

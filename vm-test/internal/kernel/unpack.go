@@ -4,13 +4,16 @@ package kernel
 
 import (
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"nlpeer/vm-test/internal/cache"
@@ -83,12 +86,24 @@ func download(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpac
 	return u, err
 }
 
-// ours are the packages that make up a kernel and its build tools. The rest of
-// their dependencies is for installing: compilers, initramfs tools, firmware.
-var ours = regexp.MustCompile(`^linux-(image|binary|modules|headers|kbuild)-`)
+// ours are the packages that make up a kernel and what it is built with. The
+// rest of their dependencies is for installing: compilers, initramfs tools, firmware.
+var ours = regexp.MustCompile(`^linux-((image|binary|modules|headers)-|base-[0-9])`)
+
+// buildTools are the packages of programs that are executed when a module is built.
+var buildTools = regexp.MustCompile(`^linux-kbuild-`)
+
+// libraries are the packages that build tools are linked with.
+var libraries = regexp.MustCompile(`^(lib|zlib)`)
 
 func tryDownload(ctx context.Context, c *cache.Cache, a *apt, k Kernel) (Unpacked, error) {
-	packages, err := a.closure(ctx, ours.MatchString, k.Image, k.Headers)
+	var tools []string
+	packages, err := a.closure(ctx, func(name string) bool {
+		if buildTools.MatchString(name) {
+			tools = append(tools, name)
+		}
+		return ours.MatchString(name)
+	}, k.Image, k.Headers)
 	if err != nil {
 		return Unpacked{}, err
 	}
@@ -106,9 +121,17 @@ func tryDownload(ctx context.Context, c *cache.Cache, a *apt, k Kernel) (Unpacke
 	if err != nil {
 		return Unpacked{}, err
 	}
+	if err := fetchTools(ctx, c, a, k, tools, temp); err != nil {
+		return Unpacked{}, err
+	}
 	final := c.Path("kernels", k.Name+"-"+k.Arch)
 	if err := prepareBuild(temp, u.Version, final); err != nil {
 		return Unpacked{}, err
+	}
+	if k.OwnLibs {
+		if err := wrapTools(temp, final); err != nil {
+			return Unpacked{}, err
+		}
 	}
 	if err := seal(temp, u); err != nil {
 		return Unpacked{}, err
@@ -117,6 +140,94 @@ func tryDownload(ctx context.Context, c *cache.Cache, a *apt, k Kernel) (Unpacke
 		return Unpacked{}, err
 	}
 	return Lookup(c, k)
+}
+
+// fetchTools adds the build tools to a kernel in root. They run on this machine,
+// so they are of its architecture, whatever the kernel's is.
+func fetchTools(ctx context.Context, c *cache.Cache, a *apt, k Kernel, tools []string, root string) error {
+	host := HostArch()
+	get := func(a *apt) error {
+		want := func(name string) bool { return k.OwnLibs && libraries.MatchString(name) }
+		packages, err := a.closure(ctx, want, tools...)
+		if err != nil {
+			return err
+		}
+		downloads, err := c.TempDir("download")
+		if err != nil {
+			return err
+		}
+		return a.fetch(ctx, "its build tools", packages, downloads, root)
+	}
+	if k.Arch == host {
+		return get(a)
+	}
+	// Never the other way round, so two of these do not wait for each other.
+	l, err := c.Lock(ctx, "apt-"+k.Suite+"-"+host, func() { a.progress.Start("waiting for another nlvm that downloads") })
+	if err != nil {
+		return err
+	}
+	defer l.Unlock()
+	b, err := openApt(c, k.Suite, host, a.progress)
+	if err != nil {
+		return err
+	}
+	return b.withLists(ctx, func() error { return get(b) })
+}
+
+// wrapTools makes each build tool in root a script that executes it with the
+// libraries that were unpacked beside it. At the end they are in final. A tool
+// that calls others of its name finds the scripts, by the name it is given.
+func wrapTools(root, final string) error {
+	find := func(pattern string) (string, error) {
+		for _, dir := range []string{"", "usr"} {
+			if found, err := filepath.Glob(filepath.Join(root, dir, pattern)); err != nil || len(found) > 0 {
+				return final + strings.TrimPrefix(found[0], root), err
+			}
+		}
+		return "", fmt.Errorf("no %s among the libraries of the build tools", pattern)
+	}
+	linker, err := find("lib*/*/ld-linux-*.so.*")
+	if err != nil {
+		return err
+	}
+	libraries := filepath.Dir(linker)
+	homes, err := filepath.Glob(filepath.Join(root, "usr/lib/linux-kbuild-*"))
+	if err != nil {
+		return err
+	}
+	for _, home := range homes {
+		err := filepath.WalkDir(home, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			if ok, err := isDynamic(p); err != nil || !ok {
+				return err
+			}
+			if err := os.Rename(p, p+".bin"); err != nil {
+				return err
+			}
+			script := fmt.Sprintf("#!/bin/sh\nexec %s --argv0 \"$0\" --library-path %s %s \"$@\"\n", linker, libraries, final+strings.TrimPrefix(p, root)+".bin")
+			return os.WriteFile(p, []byte(script), 0o755)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isDynamic reports whether a file is a program that needs a dynamic linker.
+func isDynamic(file string) (bool, error) {
+	f, err := elf.Open(file)
+	var format *elf.FormatError
+	if errors.As(err, &format) || errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }), nil
 }
 
 func unpackAll(ctx context.Context, c *cache.Cache, a *apt, what string, packages []pkg) (string, error) {
@@ -143,6 +254,9 @@ func seal(dir string, v any) error {
 	return os.WriteFile(filepath.Join(dir, stamp), b, 0o644)
 }
 
+// sourcePath is the place of the headers in a line of their Makefile.
+var sourcePath = regexp.MustCompile(`([ =])/usr/src/`)
+
 // prepareBuild makes the headers usable at the place where they will be,
 // instead of in /usr/src, where an installation would put them.
 func prepareBuild(temp, version, final string) error {
@@ -151,8 +265,8 @@ func prepareBuild(temp, version, final string) error {
 	if err != nil {
 		return err
 	}
-	fixed := strings.ReplaceAll(string(b), " /usr/src/", " "+final+"/usr/src/")
-	return os.WriteFile(makefile, []byte(fixed), 0o644)
+	fixed := sourcePath.ReplaceAll(b, []byte("${1}"+final+"/usr/src/"))
+	return os.WriteFile(makefile, fixed, 0o644)
 }
 
 // Image is the path of the bootable kernel.

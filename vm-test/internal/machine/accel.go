@@ -13,6 +13,7 @@ import (
 
 	"nlpeer/vm-test/internal/artifacts"
 	"nlpeer/vm-test/internal/cache"
+	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/qemu"
 )
 
@@ -35,13 +36,16 @@ func chooseAccel(ctx context.Context, c *cache.Cache, g artifacts.Guest, o Optio
 	if o.ICount { // KVM cannot count instructions
 		return qemu.TCG, nil
 	}
+	if g.Kernel.Arch != kernel.HostArch() {
+		return qemu.TCG, nil
+	}
 	dev, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return qemu.TCG, nil
 	}
 	dev.Close()
 
-	identity, err := qemu.Identity()
+	identity, err := qemu.Identity(g.Kernel.Arch)
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +71,7 @@ func kvmBoots(ctx context.Context, g artifacts.Guest, o Options) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
 	m, err := boot(ctx, qemu.Config{
-		Kernel: g.Kernel.Image(), Initrd: g.Initrd, SMP: 1, MemMiB: o.MemMiB, Accel: qemu.KVM,
+		Arch: g.Kernel.Arch, Kernel: g.Kernel.Image(), Initrd: g.Initrd, SMP: 1, MemMiB: o.MemMiB, Accel: qemu.KVM,
 	}, g, Options{})
 	if err != nil {
 		return false

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ type Options struct {
 	Append   string
 	Cold     bool // boot, whatever saved states there are
 	Accel    string
+	Debug    bool // make Machine.Debug possible
 	Progress *kernel.Progress
 }
 
@@ -95,8 +97,8 @@ func start(ctx context.Context, c *cache.Cache, g artifacts.Guest, o Options) (*
 		return nil, err
 	}
 	config := qemu.Config{
-		Kernel: g.Kernel.Image(), Initrd: g.Initrd, Append: o.Append,
-		SMP: o.SMP, MemMiB: o.MemMiB, ICount: o.ICount, Accel: accel,
+		Arch: g.Kernel.Arch, Kernel: g.Kernel.Image(), Initrd: g.Initrd, Append: o.Append,
+		SMP: o.SMP, MemMiB: o.MemMiB, ICount: o.ICount, Accel: accel, Debug: o.Debug,
 	}
 	if o.Cold {
 		return bootWithPayload(ctx, config, g, o)
@@ -117,6 +119,9 @@ func (m *Machine) Findings() Findings { return m.found }
 
 // Pid is the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }
+
+// Debug starts QEMU's debug stub, which stops the guest; see [qemu.Process.Debug].
+func (m *Machine) Debug() (net.Conn, error) { return m.process.Debug() }
 
 func newMachine(p *qemu.Process, g artifacts.Guest, o Options) *Machine {
 	m := &Machine{guest: g, process: p, conn: wire.NewConn(p.Wire), notes: io.Discard}

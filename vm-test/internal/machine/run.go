@@ -31,6 +31,9 @@ type Request struct {
 	// Signals that nlvm got. The first is passed on to the command; the
 	// second, or a while without effect, ends the machine.
 	Signals <-chan os.Signal
+	// Enough is closed when the command has done what it was started for and is
+	// to be ended. It then counts as passed.
+	Enough  <-chan struct{}
 	Resizes <-chan wire.Size
 	// Place says where a file from the guest goes; "" drops it.
 	Place func(name string) string
@@ -102,6 +105,7 @@ func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
 // loop handles everything that happens until the verdict or the machine's end.
 func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 	var limit, insist, dumped <-chan time.Time
+	enough := s.Enough
 	asked := 0 // the signal that was passed on
 	for {
 		select {
@@ -135,6 +139,12 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			asked = number
 			insist = time.After(insistence)
 			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: number}) != nil {
+				return
+			}
+		case <-enough:
+			enough = nil
+			s.end.enough = true
+			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: int(syscall.SIGKILL)}) != nil {
 				return
 			}
 		case <-insist:
@@ -240,6 +250,10 @@ func (s *run) settle(ctx context.Context) {
 	default:
 	}
 	s.end.qemuStatus = s.process.Status()
+	if !qemu.HasExitStatus(s.guest.Kernel.Arch) {
+		s.end.shutdown = s.process.Shutdown()
+		s.end.noStatus = true
+	}
 	s.end.panicked = s.process.Console.Panicked()
 	if s.end.exit != nil {
 		s.end.complaints += len(s.end.exit.Problems)

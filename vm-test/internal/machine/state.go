@@ -27,11 +27,11 @@ import (
 // file has changed.
 
 // statesKept bounds the space that states take, some 100 MB each.
-const statesKept = 12
+const statesKept = 40
 
 // keys names the states of both levels.
 func keys(c *cache.Cache, config qemu.Config, g artifacts.Guest) (booted, ready string, err error) {
-	identity, err := qemu.Identity()
+	identity, err := qemu.Identity(config.Arch)
 	if err != nil {
 		return "", "", err
 	}

@@ -5,7 +5,9 @@ package machine
 import (
 	"fmt"
 	"strings"
+	"syscall"
 
+	"nlpeer/vm-test/internal/qemu"
 	"nlpeer/vm-test/internal/wire"
 )
 
@@ -22,9 +24,12 @@ const (
 type ending struct {
 	exit        *wire.ExitInfo // nil if the agent did not get to it
 	qemuStatus  int            // -1 if a signal ended QEMU
+	noStatus    bool           // the guest has no say in qemuStatus
+	shutdown    string         // then, why QEMU ended, in its words
 	panicked    bool
 	timedOut    bool
-	interrupted int // number of the signal that made us kill the machine, or 0
+	enough      bool // we have ended the command, by SIGKILL
+	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
 	complaints  int      // lines of the kernel's log, and what the agent found
 	detectors   []string // whose they are, each once
@@ -50,24 +55,42 @@ func (e ending) judge() (status int, reason string) {
 			return StatusLost, fmt.Sprintf("the virtual machine was lost: it ended with status %d and without a verdict", e.qemuStatus)
 		}
 	}
-	// The agent's word alone is not believed: the machine must have ended by
-	// its hand as well, and with the same status.
-	if want := (2*e.exit.Status + 1) & 0xff; e.qemuStatus != want {
+	if wrong := e.contradiction(); wrong != "" {
 		if e.panicked {
 			return StatusPanic, "the guest's kernel panicked after the command"
 		}
-		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but QEMU ended with %d instead of %d",
-			e.exit.Status, e.qemuStatus, want)
+		return StatusLost, fmt.Sprintf("the virtual machine was lost: the agent reported status %d, but %s", e.exit.Status, wrong)
+	}
+	status = e.exit.Status
+	if e.enough && status == 128+int(syscall.SIGKILL) {
+		status = 0
 	}
 	switch {
 	case e.exit.Setup != "":
 		return StatusSetup, e.exit.Setup
-	case e.complaints > 0 && e.exit.Status == 0:
+	case e.complaints > 0 && status == 0:
 		return StatusComplaint, "the command passed, but the kernel complained" + e.by()
 	case e.complaints > 0:
-		return e.exit.Status, fmt.Sprintf("the command failed with status %d, and the kernel complained", e.exit.Status) + e.by()
+		return status, fmt.Sprintf("the command failed with status %d, and the kernel complained", status) + e.by()
 	}
-	return e.exit.Status, ""
+	return status, ""
+}
+
+// contradiction says what speaks against the agent's report, "" for nothing.
+// Its word alone is not believed: the machine must have ended by its hand as
+// well, and where it can say so, with the same status.
+func (e ending) contradiction() string {
+	want := (2*e.exit.Status + 1) & 0xff
+	if e.noStatus {
+		want = 0
+	}
+	switch {
+	case e.qemuStatus != want:
+		return fmt.Sprintf("QEMU ended with %d instead of %d", e.qemuStatus, want)
+	case e.noStatus && e.shutdown != qemu.PoweredOff:
+		return fmt.Sprintf("it did not power the machine off (QEMU: %q)", e.shutdown)
+	}
+	return ""
 }
 
 // by names the detectors, in the order of their first reports.

@@ -5,16 +5,10 @@
 package qemu
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 )
-
-// Binary is the emulator for the one architecture there is so far.
-const Binary = "qemu-system-x86_64"
 
 // Accel is how the guest's instructions are executed.
 type Accel string
@@ -25,9 +19,10 @@ const (
 	KVM Accel = "kvm"
 )
 
-// Config describes a machine. Everything in it is part of what a saved state
-// depends on.
+// Config describes a machine. Everything in it but Debug is part of what a saved
+// state depends on.
 type Config struct {
+	Arch   string // Debian's name of the architecture
 	Kernel string // path of the image
 	Initrd string // path
 	Append string // additional kernel arguments
@@ -35,47 +30,59 @@ type Config struct {
 	MemMiB int
 	ICount bool // the guest's clock counts instructions
 	Accel  Accel
+	Debug  bool // make Process.Debug possible
 }
 
 // baseAppend are the kernel arguments of every machine.
 //
 //   - panic=-1 with -no-reboot: a panic ends the machine at once;
 //   - an oops and a soft lockup are panics: nothing after them can be trusted;
-//   - slub_debug finds overruns, double frees and uses after free on a stock
-//     kernel for a tenth of the boot time;
-//   - pci=noacpi takes interrupt routing from the BIOS's table, because with
-//     ACPI's the emulated processor interprets firmware code for 3.5 seconds;
 //   - quiet, because each character on the serial console is a slow exit to
 //     QEMU; an oops raises the level by itself.
-const baseAppend = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 slub_debug=FZPU pci=noacpi"
+const baseAppend = "quiet panic=-1 oops=panic softlockup_panic=1"
+
+// checkAppend finds overruns, double frees and uses after free on a stock
+// kernel for a tenth of the boot time. Each allocation is checked and filled for
+// it, which is a multiple of what it costs people: a machine whose instructions
+// are counted goes without.
+const checkAppend = "slub_debug=FZPU"
 
 // The descriptors that QEMU inherits, see start.
 const (
 	wireFD    = 3
 	consoleFD = 4
 	monitorFD = 5
+	debugFD   = 6
 )
 
 // Args is QEMU's command line, without the choice between booting and restoring.
 func (c Config) Args() []string {
-	args := []string{
+	p := platforms[c.Arch]
+	kernelArgs := p.append + " " + baseAppend
+	if !c.ICount {
+		kernelArgs += " " + checkAppend
+	}
+	args := append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-name", "nlvm",
-		"-machine", "pc,usb=off,vmport=off",
+	}, p.machine...)
+	args = append(args,
 		"-accel", string(c.Accel),
 		"-smp", strconv.Itoa(c.SMP),
 		"-m", strconv.Itoa(c.MemMiB),
 		"-kernel", c.Kernel,
 		"-initrd", c.Initrd,
-		"-append", strings.TrimSpace(baseAppend + " " + c.Append),
-		"-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+		"-append", strings.TrimSpace(kernelArgs+" "+c.Append),
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", consoleFD),
-		"-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD),
 		"-mon", "chardev=monitor,mode=control",
 		"-chardev", fmt.Sprintf("socket,id=wire,fd=%d", wireFD),
-		"-device", "virtio-serial-pci",
+		"-device", p.wire,
 		"-device", "virtserialport,chardev=wire,name=nlvm",
+	)
+	args = append(args, p.console...)
+	if p.exit {
+		args = append(args, "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 	}
 	if c.Accel == KVM {
 		args = append(args, "-cpu", "host")
@@ -84,22 +91,4 @@ func (c Config) Args() []string {
 		args = append(args, "-icount", "shift=0,sleep=off")
 	}
 	return args
-}
-
-// ErrMissing is returned if QEMU is not installed.
-var ErrMissing = errors.New(Binary + " is not installed; try: sudo apt-get install qemu-system-x86")
-
-// Identity names the installed QEMU. A state is only restored by the very
-// program that saved it, so path, size and time do, and cost less than
-// executing it to ask for its version.
-func Identity() (string, error) {
-	path, err := exec.LookPath(Binary)
-	if err != nil {
-		return "", ErrMissing
-	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s %d %d", path, st.Size(), st.ModTime().UnixNano()), nil
 }

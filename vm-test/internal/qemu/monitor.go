@@ -7,14 +7,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
 
 // monitor is a client of QMP, QEMU's control protocol: one JSON object a line.
 type monitor struct {
-	enc *json.Encoder
-	dec *json.Decoder
+	enc      *json.Encoder
+	dec      *json.Decoder
+	shutdown string // why the machine has ended, as QEMU says it
+}
+
+// answer is one object from QEMU: an event, or what a command gave.
+type answer struct {
+	Return json.RawMessage
+	Event  string
+	Data   struct{ Reason string }
+	Error  *struct{ Desc string }
+}
+
+// negotiate leaves the monitor's first mode, in which it takes no commands and
+// reports no events.
+func negotiate(w io.Writer) error {
+	if _, err := io.WriteString(w, `{"execute":"qmp_capabilities"}`+"\n"); err != nil {
+		return fmt.Errorf("QEMU's monitor: %w", err)
+	}
+	return nil
 }
 
 // openMonitor reads the greeting and leaves negotiation mode, the first time.
@@ -29,7 +48,12 @@ func (p *Process) openMonitor() (*monitor, error) {
 	if err := m.dec.Decode(&greeting); err != nil {
 		return nil, fmt.Errorf("QEMU's monitor: %w", err)
 	}
-	if err := m.execute("qmp_capabilities", nil, nil); err != nil {
+	if !p.negotiated {
+		if err := negotiate(p.monitor); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.wait("qmp_capabilities", nil); err != nil {
 		return nil, err
 	}
 	p.qmp = m
@@ -45,25 +69,51 @@ func (m *monitor) execute(command string, args map[string]any, result any) error
 	if err := m.enc.Encode(request); err != nil {
 		return fmt.Errorf("QEMU's monitor: %s: %w", command, err)
 	}
+	return m.wait(command, result)
+}
+
+// wait receives what a command gave.
+func (m *monitor) wait(command string, result any) error {
 	for {
-		var answer struct {
-			Return json.RawMessage
-			Event  string
-			Error  *struct{ Desc string }
-		}
-		if err := m.dec.Decode(&answer); err != nil {
-			return fmt.Errorf("QEMU's monitor: %s: %w", command, err)
-		}
+		a, err := m.next()
 		switch {
-		case answer.Event != "":
-		case answer.Error != nil:
-			return fmt.Errorf("QEMU's monitor: %s: %s", command, answer.Error.Desc)
+		case err != nil:
+			return fmt.Errorf("QEMU's monitor: %s: %w", command, err)
+		case a.Event != "":
+		case a.Error != nil:
+			return fmt.Errorf("QEMU's monitor: %s: %s", command, a.Error.Desc)
 		case result == nil:
 			return nil
 		default:
-			return json.Unmarshal(answer.Return, result)
+			return json.Unmarshal(a.Return, result)
 		}
 	}
+}
+
+// next receives one object, and keeps what is to be known of it later.
+func (m *monitor) next() (answer, error) {
+	var a answer
+	err := m.dec.Decode(&a)
+	if a.Event == "SHUTDOWN" {
+		m.shutdown = a.Data.Reason
+	}
+	return a, err
+}
+
+// PoweredOff is what Shutdown returns for a guest that has ended its machine.
+const PoweredOff = "guest-shutdown"
+
+// Shutdown says after Done why a machine without an exit device has ended, in
+// the words of QEMU's event SHUTDOWN; "" if it did not say.
+func (p *Process) Shutdown() string {
+	m, err := p.openMonitor()
+	if err != nil {
+		return ""
+	}
+	for err == nil {
+		_, err = m.next()
+	}
+	return m.shutdown
 }
 
 // Save writes the machine's state to a new file and lets the machine go on.
@@ -79,7 +129,7 @@ func (p *Process) Save(ctx context.Context, file string) error {
 		return err
 	}
 	// The default bandwidth is that of a network.
-	if err := m.execute("migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 40}, nil); err != nil {
+	if err := m.execute("migrate-set-parameters", map[string]any{"max-bandwidth": int64(1) << 40}, nil); err != nil {
 		return err
 	}
 	// QEMU reports completion before cat has written everything; the rename

@@ -21,8 +21,11 @@ import (
 type Process struct {
 	Wire    net.Conn // to the guest's agent
 	Console *Console // what the guest's kernel printed
+	debug   net.Conn // nil unless asked for
 	monitor net.Conn
 	qmp     *monitor // speaks over monitor, nil until it is needed
+
+	negotiated bool // monitor was asked for events
 
 	cmd    *exec.Cmd
 	stderr Console
@@ -40,11 +43,14 @@ func Restore(c Config, state string) (*Process, error) {
 }
 
 func start(c Config, more ...string) (*Process, error) {
-	path, err := exec.LookPath(Binary)
+	platform, path, err := find(c.Arch)
 	if err != nil {
-		return nil, ErrMissing
+		return nil, err
 	}
 	p := &Process{Console: &Console{}, done: make(chan struct{})}
+	if c.Debug {
+		more = append(more, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", debugChardev, debugFD))
+	}
 	p.cmd = exec.Command(path, append(c.Args(), more...)...)
 	p.cmd.Stderr = &p.stderr
 	// A grandchild (cat of a restore) may hold standard error open.
@@ -54,17 +60,20 @@ func start(c Config, more ...string) (*Process, error) {
 		Pdeathsig: syscall.SIGKILL, // and QEMU never outlives nlvm
 	}
 	// Socket pairs instead of socket files: nothing to clean up, nobody else can connect.
-	var ours [3]net.Conn
-	for i := range ours {
+	var console net.Conn
+	conns := []*net.Conn{&p.Wire, &console, &p.monitor} // descriptors 3, 4, 5
+	if c.Debug {
+		conns = append(conns, &p.debug) // 6
+	}
+	for _, ours := range conns {
 		conn, theirs, err := socketPair()
 		if err != nil {
 			return nil, err
 		}
 		defer theirs.Close()
-		ours[i] = conn
-		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, theirs) // descriptors 3, 4, 5
+		*ours = conn
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, theirs)
 	}
-	p.Wire, p.monitor = ours[0], ours[2]
 
 	started := make(chan error)
 	go func() {
@@ -83,7 +92,15 @@ func start(c Config, more ...string) (*Process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
-	go p.Console.follow(ours[1])
+	go p.Console.follow(console)
+	if !platform.exit {
+		// Before this QEMU reports no events; what it answers is read later.
+		if err := negotiate(p.monitor); err != nil {
+			p.Kill()
+			return nil, err
+		}
+		p.negotiated = true
+	}
 	return p, nil
 }
 
@@ -109,6 +126,9 @@ func (p *Process) Kill() {
 	}
 	p.Wire.Close()
 	p.monitor.Close()
+	if p.debug != nil {
+		p.debug.Close()
+	}
 }
 
 // Wait waits for QEMU to end by itself.

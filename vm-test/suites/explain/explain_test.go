@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -149,9 +150,10 @@ func TestEchoText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	length, header := vmtest.U32(21), binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, 16), unix.NLM_F_REQUEST)
 	for _, want := range []string{
-		"sent: NETLINK_TEST echo, 24 bytes\n      +-------------+ nlmsghdr\n    0 | 15 00 00 00 |   nlmsg_len    21 bytes, 5 of them after this header\n" +
-			"    4 | 10 00       |   nlmsg_type   16 NETLINK_TEST_MSG_ECHO\n    6 |       01 00 |   nlmsg_flags  0x1 NLM_F_REQUEST\n",
+		fmt.Sprintf("sent: NETLINK_TEST echo, 24 bytes\n      +-------------+ nlmsghdr\n    0 | % x |   nlmsg_len    21 bytes, 5 of them after this header\n", length) +
+			fmt.Sprintf("    4 | % x       |   nlmsg_type   16 NETLINK_TEST_MSG_ECHO\n    6 |       % x |   nlmsg_flags  0x1 NLM_F_REQUEST\n", header[:2], header[2:]),
 		"   16 | 68 65 6c 6c |   payload      \"hello\"\n   20 | 6f          |\n   21 |    00 00 00 |   padding      up to a multiple of 4\n      +-------------+\n\nreceived: NETLINK_TEST echo, 24 bytes\n",
 	} {
 		if !strings.Contains(string(out), want) {

@@ -63,7 +63,7 @@ func TestModinfo(t *testing.T) {
 		t.Errorf("aliases %q, want %q", alias, want)
 	}
 	types := slices.Sorted(slices.Values(info["parmtype"]))
-	if want := []string{"connector:bool", "groups:uint", "history:uint", "history_bytes:uint", "interval_ms:uint",
+	if want := []string{"batch:bool", "connector:bool", "groups:uint", "history:uint", "history_bytes:uint", "interval_ms:uint",
 		"object_bytes:uint", "objects:uint", "protocol:uint", "rtnl:bool", "user_send:bool"}; !slices.Equal(types, want) {
 		t.Errorf("parameters %q, want %q", types, want)
 	}

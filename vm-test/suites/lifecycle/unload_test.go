@@ -3,6 +3,7 @@
 package lifecycle_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"sync/atomic"
@@ -190,7 +191,7 @@ func TestFailuresLeakNothing(t *testing.T) {
 		for range n / batch {
 			s.Send(t, b)
 			for range batch {
-				if a, err := s.TryRecv(0); err != nil || a[4] != unix.NLMSG_ERROR {
+				if a, err := s.TryRecv(0); err != nil || binary.NativeEndian.Uint16(a[4:]) != unix.NLMSG_ERROR {
 					t.Fatalf("%v, % x", err, a)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -65,8 +66,8 @@ func TestProc(t *testing.T) {
 	p.find(t, object{"kind": "uid", "pid": pid, "real": uid, "effective": uid})
 	p.find(t, object{"kind": "exit", "pid": pid, "exit_code": 3})
 
-	pid = child(t, `printf 'a "b"' >/proc/self/comm`)
-	p.find(t, object{"kind": "comm", "pid": pid, "comm": `a "b"`})
+	tid := rename(t, `a "b"`)
+	p.find(t, object{"kind": "comm", "pid": tid, "tgid": os.Getpid(), "comm": `a "b"`})
 
 	child(t, "setsid true")
 	p.find(t, object{"kind": "sid"})
@@ -87,6 +88,26 @@ func TestProc(t *testing.T) {
 	if status != 0 || !summary.has(object{"lost": 0, "overruns": 0}) {
 		t.Errorf("status %d, %v", status, summary)
 	}
+}
+
+// rename gives a thread another name, as prctl does on all kernels and a write
+// to /proc/self/comm only on newer ones, and returns which. The thread ends.
+func rename(t *testing.T, name string) (tid int) {
+	t.Helper()
+	b, err := unix.BytePtrFromString(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		tid = unix.Gettid()
+		done <- unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(b)), 0, 0, 0)
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return tid
 }
 
 // trace attaches to a process and lets go, and returns the thread that did it.

@@ -200,7 +200,7 @@ func TestFullOfObjects(t *testing.T) {
 
 // A table that has no room for a single object.
 func TestNoRoom(t *testing.T) {
-	for param, text := range map[string]string{"objects=0": textCount, "object_bytes=0": textBytes, "object_bytes=100": textBytes} {
+	for param, text := range map[string]string{"objects=0": textCount, "object_bytes=0": textBytes, "object_bytes=64": textBytes} {
 		vmtest.Module(t, "interval_ms=0", param)
 		vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
 			tb := vmtest.OpenTable(t, c)

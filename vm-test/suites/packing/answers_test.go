@@ -7,6 +7,7 @@ package packing_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -56,11 +57,13 @@ func acked(req vmtest.Message) answer {
 }
 
 // refused is an error, which the core of netlink sends by itself.
-func refused(req vmtest.Message, errno unix.Errno, text string) answer {
+// offset is that of the attribute to blame, -1 for none.
+func refused(req vmtest.Message, errno unix.Errno, offset int, text string) answer {
 	return answer{alone: true, check: func(t *testing.T, m vmtest.Message) {
 		t.Helper()
-		if a := vmtest.ParseAck(t, m, req); a.Errno != errno || a.Text != text {
-			t.Errorf("request %d: %v, %q; want %v, %q", req.Seq, a.Errno, a.Text, errno, text)
+		// What one request did wrong is not said of the next.
+		if a := vmtest.ParseAck(t, m, req); a.Errno != errno || a.Text != text || a.Offset != offset || a.Miss != -1 {
+			t.Errorf("request %d: %v, %q, offset %d, missing %d; want %v, %q, %d, -1", req.Seq, a.Errno, a.Text, a.Offset, a.Miss, errno, text, offset)
 		}
 	}}
 }
@@ -197,8 +200,10 @@ func TestEverythingInItsPlace(t *testing.T) {
 	for range 3 {
 		m, a := echo(s, seq, vmtest.Random(t, 100), 0)
 		add(m, a...)
+		m = ask(vmtest.GetObject(strings.Repeat("k", 65)))
+		add(m, refused(m, unix.EINVAL, headerLen, "Attribute failed policy validation"))
 		m = vmtest.Message{Type: 99, Flags: unix.NLM_F_REQUEST, Seq: seq}
-		add(m, refused(m, unix.EOPNOTSUPP, "nlpeer: unknown message type"))
+		add(m, refused(m, unix.EOPNOTSUPP, -1, "nlpeer: unknown message type"))
 		m, a = echo(s, seq, vmtest.Random(t, 33), unix.NLM_F_ACK)
 		add(m, a...)
 		for i := range 4 {
@@ -212,9 +217,9 @@ func TestEverythingInItsPlace(t *testing.T) {
 			}})
 		}
 		m = ask(vmtest.GetObject("missing"))
-		add(m, refused(m, unix.ENOENT, "nlpeer: no object has this key"))
+		add(m, refused(m, unix.ENOENT, headerLen, "nlpeer: no object has this key"))
 		m = vmtest.NewEcho(seq, make([]byte, vmtest.PayloadMax+1))
-		add(m, refused(m, unix.EMSGSIZE, "nlpeer: echo payload is longer than 32768 bytes"))
+		add(m, refused(m, unix.EMSGSIZE, -1, "nlpeer: echo payload is longer than 32768 bytes"))
 		m = vmtest.Message{Type: 3, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK, Seq: seq} // netlink's own type
 		add(m, acked(m))
 		m = vmtest.Message{Type: 16, Flags: unix.NLM_F_ACK, Seq: seq, Body: []byte("not asked")}

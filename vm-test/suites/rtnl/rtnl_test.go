@@ -156,6 +156,7 @@ func TestRefused(t *testing.T) {
 
 	want := c.Stats(t).Rtnl
 	for _, tt := range tests {
+		tt.miss = vmtest.Miss(tt.miss)
 		s.Send(t, tt.m.Bytes())
 		ack := s.RecvAck(t, tt.m)
 		if ack.Errno != tt.errno || ack.Text != tt.text || ack.Offset != tt.offset || ack.Miss != tt.miss {
@@ -405,8 +406,9 @@ func TestOthersAreNotDisturbed(t *testing.T) {
 	// The loop-back interface gives addresses and routes to list.
 	s := n.Open(t, unix.NETLINK_ROUTE, 0, 0)
 	up := vmtest.Message{Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK, Seq: 1, Body: make([]byte, 16)}
-	up.Body[4] = 1
-	up.Body[8], up.Body[12] = unix.IFF_UP, unix.IFF_UP
+	for at, v := range map[int]uint32{4: 1, 8: unix.IFF_UP, 12: unix.IFF_UP} {
+		copy(up.Body[at:], vmtest.U32(v))
+	}
 	s.Send(t, up.Bytes())
 	if ack := s.RecvAck(t, up); ack.Errno != 0 {
 		t.Fatal(ack.Errno)
@@ -505,7 +507,7 @@ func TestFailuresLeakNothing(t *testing.T) {
 			for _, b := range ways {
 				s.Send(t, b)
 				for range batch {
-					if a, err := s.TryRecv(0); err != nil || a[4] != unix.NLMSG_ERROR {
+					if a, err := s.TryRecv(0); err != nil || binary.NativeEndian.Uint16(a[4:]) != unix.NLMSG_ERROR {
 						t.Fatalf("%v, % x", err, a)
 					}
 				}

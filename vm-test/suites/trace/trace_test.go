@@ -142,6 +142,9 @@ func shared(t *testing.T) bool {
 	return !bytes.Contains(b, []byte("function_graph"))
 }
 
+// queue is the function that puts a message into a socket's queue.
+const queue = "__netlink_sendskb|netlink_sendskb"
+
 // The trees are the command's own, though a worker sends us events meanwhile.
 func TestRawEcho(t *testing.T) {
 	vmtest.Module(t, "interval_ms=10", "groups=1")
@@ -151,7 +154,7 @@ func TestRawEcho(t *testing.T) {
 		t.Errorf("%+v, %+v", got, sum)
 	}
 	calls := expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "netlink_rcv_skb", "raw_request [nlpeer]",
-		"raw_echo [nlpeer]", "netlink_unicast", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
+		"raw_echo [nlpeer]", "netlink_unicast", queue, "sock_def_readable")
 	if calls[0].Task != "nlecho" || calls[0].Context != "task" || calls[0].Cut {
 		t.Errorf("%+v", *calls[0])
 	}
@@ -216,7 +219,7 @@ func TestBroadcast(t *testing.T) {
 		t.Errorf("%+v", *c)
 	}
 	send := expect(t, roots, "beacon_send [nlpeer]", "nlpeer_event_beacon [nlpeer]", "nlpeer_raw_event [nlpeer]",
-		"nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered", "__netlink_sendskb|netlink_sendskb", "sock_def_readable")
+		"nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered", queue, "sock_def_readable")
 	if c := send[0]; c.Context != "task" || !strings.HasPrefix(c.Task, "kworker/") || c.Depth != 0 {
 		t.Errorf("%+v", *c)
 	}
@@ -252,7 +255,7 @@ func TestChains(t *testing.T) {
 		genl.RecvOne(t)
 		cn.Next(t)
 	}
-	const broadcast, queue = "netlink_broadcast|netlink_broadcast_filtered", "__netlink_sendskb|netlink_sendskb"
+	const broadcast = "netlink_broadcast|netlink_broadcast_filtered"
 	for _, tt := range []struct {
 		name  string
 		chain []string // below netlink_sendmsg
@@ -448,8 +451,8 @@ func TestBusy(t *testing.T) {
 		check(t, "busy: trace.test (process ")
 	})
 	t.Run("events", func(t *testing.T) {
-		set(t, "events/netlink/enable", "1", "0")
-		check(t, "has events on, such as netlink:netlink_extack; if nobody needs them: echo | sudo tee "+tracing+"/set_event\n")
+		set(t, "events/module/module_load/enable", "1", "0")
+		check(t, "has events on, such as module:module_load; if nobody needs them: echo | sudo tee "+tracing+"/set_event\n")
 	})
 	t.Run("records", func(t *testing.T) {
 		f, err := os.OpenFile(filepath.Join(tracing, "trace_marker"), os.O_WRONLY, 0)

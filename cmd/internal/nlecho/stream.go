@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+
+package nlecho
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/client"
+)
+
+// A streamer is what is needed of a client.Pipeline.
+type streamer interface {
+	Echo(ctx context.Context, payload []byte) error
+	Drain(ctx context.Context) error
+	PortID() uint32
+	Counters() client.PipelineCounters
+	Close() error
+}
+
+func newStreamer(ctx context.Context, cfg client.Config, pc client.PipelineConfig) (streamer, error) {
+	return client.DialPipeline(ctx, cfg, pc)
+}
+
+// A stream is messages of which several are on their way at a time.
+type stream struct {
+	*options
+	printer *printer
+	tally   tally
+	ctx     context.Context
+
+	made uint64
+	// flying are the messages that were made and have not come to their end,
+	// numbered from first on; with them those that came to their end before one
+	// that was made earlier. free are some that may be used again.
+	flying []*flyer
+	first  uint64
+	free   []*flyer
+	fatal  error
+}
+
+// A flyer is a message.
+type flyer struct {
+	payload []byte
+	sent    time.Time // zero before it is
+	done    bool
+}
+
+// stream sends what source has, several messages in a datagram or without
+// waiting for the answers or both, and prints what comes of it.
+func (o *options) stream(
+	ctx context.Context, s *cli.Streams, cfg client.Config, source source,
+	open func(context.Context, client.Config, client.PipelineConfig) (streamer, error),
+) error {
+	st := &stream{options: o, printer: &printer{options: o, streams: s, shown: source.shown()}}
+	cfg.Timeout = o.timeout
+	conn, err := open(ctx, cfg, client.PipelineConfig{Batch: o.batch, Answer: st.answer, Sending: st.sending})
+	o.tap.Show()
+	if err != nil {
+		return o.target.Explain(err)
+	}
+	defer conn.Close()
+	st.printer.port = conn.PortID()
+	began := time.Now()
+
+	user := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if o.deadline != 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, o.deadline, errDeadline)
+		defer cancel()
+	}
+	source.start(ctx)
+	st.ctx = ctx
+
+	err = st.run(conn, source)
+	n := conn.Counters()
+	st.printer.datagrams(n)
+	st.printer.summary(&st.tally, time.Since(began), n.Stale, user.Err() != nil)
+	switch {
+	case err != nil:
+		return err
+	case st.tally.received != st.tally.transmitted || st.tally.received == 0:
+		return cli.ErrFailed
+	}
+	return nil
+}
+
+// run is loop for a stream.
+func (st *stream) run(conn streamer, source source) error {
+	for st.ctx.Err() == nil && st.printer.streams.Out.Err() == nil {
+		began := time.Now()
+		more, err := st.batch(conn, source)
+		if err == nil && !(more && st.flood) {
+			if failed := conn.Drain(st.ctx); failed != nil {
+				return st.broken(failed)
+			}
+		}
+		st.tap.Show()
+		if err != nil || st.fatal != nil || !more {
+			return cmp.Or(err, st.fatal)
+		}
+		if !st.flood {
+			pause(st.ctx, st.interval-time.Since(began))
+		}
+	}
+	return st.broken(st.ctx.Err())
+}
+
+// batch makes the messages of a datagram. more is false after the last one.
+func (st *stream) batch(conn streamer, source source) (more bool, err error) {
+	for range st.options.batch {
+		payload, err := source.next(st.ctx)
+		switch {
+		case err == nil:
+		case err == io.EOF || st.ctx.Err() != nil:
+			return false, nil
+		default:
+			// What was read before is sent all the same.
+			_ = conn.Drain(st.ctx)
+			return false, err
+		}
+		st.add(payload)
+		if err := conn.Echo(st.ctx, payload); err != nil {
+			return false, st.broken(err)
+		}
+		if st.made == st.count {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (st *stream) add(payload []byte) {
+	f := new(flyer)
+	if n := len(st.free); n > 0 {
+		f, st.free = st.free[n-1], st.free[:n-1]
+	}
+	*f = flyer{payload: append(f.payload[:0], payload...)}
+	st.flying = append(st.flying, f)
+	st.made++
+}
+
+// sending takes the time at which messages leave.
+func (st *stream) sending(first, n int) {
+	now := time.Now()
+	for i := range n {
+		if f := st.flying[uint64(first+i)-st.first]; f.sent.IsZero() {
+			f.sent = now
+			st.tally.transmitted++
+		}
+	}
+}
+
+func (st *stream) answer(a client.Answer) {
+	seq := uint64(a.Index)
+	st.end(seq, st.flying[seq-st.first], a.Payload, a.Err)
+	for len(st.flying) > 0 && st.flying[0].done {
+		st.free = append(st.free, st.flying[0])
+		st.flying = st.flying[1:]
+		st.first++
+	}
+}
+
+// end is the end of a message.
+func (st *stream) end(seq uint64, f *flyer, answer []byte, err error) {
+	f.done = true
+	rtt := time.Since(f.sent)
+	if err == nil && !bytes.Equal(answer, f.payload) {
+		err = errDiffers
+	}
+	if err == nil {
+		st.tally.answered(rtt)
+		st.printer.answer(seq+1, answer, f.sent, rtt)
+		return
+	}
+	reason := why(st.ctx, err)
+	words := st.words(reason, err, f.payload, answer)
+	if reason == broken {
+		st.fatal = cmp.Or(st.fatal, fmt.Errorf("seq=%d: %s", seq+1, words))
+		if st.target.Format == cli.Text {
+			return
+		}
+	}
+	st.printer.lost(seq+1, len(f.payload), f.sent, reason, words, err)
+}
+
+// broken is the end of all messages that are on their way, as the stream can not
+// go on. It returns the error if that is none that a message may have.
+func (st *stream) broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	if st.ctx.Err() == nil && why(st.ctx, err) == broken && len(st.flying) == 0 {
+		return err
+	}
+	for i, f := range st.flying {
+		if !f.done && !f.sent.IsZero() && st.fatal == nil {
+			st.end(st.first+uint64(i), f, nil, err)
+		}
+	}
+	return st.fatal
+}

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/pkg/client"
+	"nlpeer/pkg/wire"
+)
+
+// requests receives datagrams until they have held n requests.
+func (u *user) requests(n int) (all []wire.Message, from uint32) {
+	u.t.Helper()
+	for len(all) < n {
+		b := make([]byte, 256<<10)
+		l, sa, err := unix.Recvfrom(u.fd, b, 0)
+		if err != nil {
+			u.t.Fatalf("%d requests, want %d: %v", len(all), n, err)
+		}
+		from = sa.(*unix.SockaddrNetlink).Pid
+		for m, err := range wire.Messages(b[:l]) {
+			if err != nil {
+				u.t.Fatalf("request: %v", err)
+			}
+			all = append(all, m)
+		}
+	}
+	if len(all) != n {
+		u.t.Fatalf("%d requests, want %d", len(all), n)
+	}
+	return all, from
+}
+
+// startBatch carries a batch in the background and returns its requests.
+func startBatch(t *testing.T, ctx context.Context, c *client.Conn, u *user, b *client.Batch, sent int) (<-chan result[[]got], []wire.Message, uint32) {
+	t.Helper()
+	done := async(func() ([]got, error) { return do(ctx, c, b) })
+	m, from := u.requests(sent)
+	return done, m, from
+}
+
+func echoBatch(c *client.Conn, n int) *client.Batch {
+	b := c.NewBatch()
+	for i := range n {
+		b.Echo([]byte(fmt.Sprint(i)))
+	}
+	return b
+}
+
+// answers of a process come in whatever order it likes, packed or not.
+func TestBatchOrder(t *testing.T) {
+	c, u := dialUser(t, client.Config{})
+	b := echoBatch(c, 5)
+	done, m, from := startBatch(t, background(t), c, u, b, 5)
+	a := func(i int) []byte { return answer(m[i], from, m[i].Body) }
+	u.send(from, append(a(3), a(1)...))
+	u.send(from, a(4))
+	u.send(from, append(append(a(0), a(3)...), a(2)...)) // 3 twice
+	answers, err := await(t, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []got
+	for _, i := range []int{3, 1, 4, 0, 2} {
+		want = append(want, got{i, fmt.Sprint(i), nil})
+	}
+	diffAnswers(t, want, answers)
+	diff(t, client.Counters{Stale: 1}, c.Counters())
+	if sent, received := b.Datagrams(); sent != 1 || received != 3 {
+		t.Errorf("%d datagrams sent, %d received", sent, received)
+	}
+}
+
+// One request that fails, in any way, takes none with it.
+func TestBatchErrors(t *testing.T) {
+	c, u := dialUser(t, client.Config{})
+	b := c.NewBatch()
+	b.Echo(make([]byte, wire.PayloadMax+1))
+	for range 4 {
+		b.Echo([]byte("x"))
+	}
+	b.Get("a\x00b")
+	b.Echo([]byte("last"))
+	b.Echo(make([]byte, wire.PayloadMax+1))
+	done, m, from := startBatch(t, background(t), c, u, b, 5)
+	other := m[1]
+	other.Type = 99
+	success := ack(m[3], from, 0, nil)
+	u.send(from, answer(m[0], from, m[0].Body))
+	u.send(from, append(answer(other, from, nil), ack(m[2], from, syscall.EPERM, nil)...))
+	u.send(from, append(answer(m[3], from+1, nil), success...)) // a foreign one, and one not asked for
+	u.send(from, append(answer(m[3], from, m[3].Body), answer(m[4], from, m[4].Body)...))
+	answers, err := await(t, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, []got{
+		{0, "", syscall.EMSGSIZE},
+		{1, "x", nil},
+		{2, "", syscall.EBADMSG},
+		{3, "", syscall.EPERM},
+		{4, "x", nil},
+		{5, "", syscall.EINVAL},
+		{6, "last", nil},
+		{7, "", syscall.EMSGSIZE},
+	}, answers)
+	for _, a := range answers {
+		if a.err != nil {
+			wantError(t, a.err)
+		}
+	}
+	diff(t, client.Counters{Foreign: 1}, c.Counters())
+}
+
+// Answers that others made the kernel drop are lost, not waited for; those that
+// were there before come through.
+func TestBatchOverrun(t *testing.T) {
+	reading, full := make(chan struct{}), make(chan struct{})
+	c, u := dialUser(t, client.Config{ReceiveBuffer: 4096, Tap: func(d client.Crossing) {
+		if !d.Sent && reading != nil {
+			close(reading)
+			<-full
+			reading = nil
+		}
+	}})
+	needs(t, "root, to join groups of NETLINK_USERSOCK", unix.SetsockoptInt(c.FD(), unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, 1))
+	done, m, from := startBatch(t, background(t), c, u, echoBatch(c, 5), 5)
+	u.send(from, append(answer(m[0], from, m[0].Body), answer(m[2], from, m[2].Body)...))
+	<-reading
+	junk := wire.AppendMessage(nil, wire.Header{Type: 99, PortID: from + 1}, make([]byte, 1000))
+	for range 100 {
+		u.multicast(1, junk)
+	}
+	if err := u.trySend(from, answer(m[1], from, m[1].Body)); err != syscall.EAGAIN {
+		t.Fatalf("there is room for an answer: %v", err)
+	}
+	close(full)
+	answers, err := await(t, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := syscall.ENOBUFS
+	diffAnswers(t, []got{{0, "0", nil}, {2, "2", nil}, {1, "", lost}, {3, "", lost}, {4, "", lost}}, answers)
+	var overrun *client.OverrunError
+	if !errors.As(answers[2].err, &overrun) || overrun.Op != "echo" || overrun.Count != 1 {
+		t.Errorf("error %v", answers[2].err)
+	}
+	if n := c.Counters(); n.Overruns != 1 || n.Stale != 0 || n.Foreign == 0 {
+		t.Errorf("counters %+v", n)
+	}
+
+	done, m, from = startBatch(t, background(t), c, u, echoBatch(c, 1), 1)
+	u.send(from, answer(m[0], from, m[0].Body))
+	if _, err := await(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A Do that is given up leaves a Conn that works, and what was told of stays.
+func TestBatchGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		cfg  client.Config
+		ctx  func(t *testing.T) (context.Context, context.CancelFunc)
+		want error
+	}{
+		"cancelled": {client.Config{}, func(t *testing.T) (context.Context, context.CancelFunc) {
+			return context.WithCancel(background(t))
+		}, context.Canceled},
+		"timeout": {client.Config{Timeout: 20 * time.Millisecond}, func(*testing.T) (context.Context, context.CancelFunc) {
+			return context.Background(), func() {}
+		}, os.ErrDeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, u := dialUser(t, test.cfg)
+			ctx, cancel := test.ctx(t)
+			defer cancel()
+			told := make(chan int, 10)
+			b := echoBatch(c, 3)
+			done := async(func() (struct{}, error) {
+				return struct{}{}, c.Do(ctx, b, func(a client.Answer) { told <- a.Index })
+			})
+			m, from := u.requests(3)
+			u.send(from, answer(m[1], from, m[1].Body))
+			if name == "cancelled" {
+				if i := <-told; i != 1 {
+					t.Errorf("answer %d", i)
+				}
+				cancel()
+			}
+			_, err := await(t, done)
+			wantError(t, err, test.want)
+			u.send(from, answer(m[0], from, m[0].Body)) // late
+
+			b2 := echoBatch(c, 2)
+			next := async(func() ([]got, error) { return do(background(t), c, b2) })
+			m, from = u.requests(2)
+			u.send(from, append(answer(m[0], from, m[0].Body), answer(m[1], from, m[1].Body)...))
+			answers, err := await(t, next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			diffAnswers(t, []got{{0, "0", nil}, {1, "1", nil}}, answers)
+			diff(t, client.Counters{Stale: 1}, c.Counters())
+		})
+	}
+}
+
+func TestBatchMisuse(t *testing.T) {
+	c, other := dialSelf(t, client.Config{}), dialSelf(t, client.Config{})
+	never := func(a client.Answer) { t.Errorf("an answer: %+v", a) }
+	wantError(t, c.Do(background(t), other.NewBatch(), never), syscall.EINVAL)
+	b := echoBatch(c, 3)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, c.Do(background(t), b, never), net.ErrClosed)
+
+	c, u := dialUser(t, client.Config{})
+	done, _, _ := startBatch(t, background(t), c, u, echoBatch(c, 3), 3)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := await(t, done)
+	wantError(t, err, net.ErrClosed)
+}
+
+// What makes no sense ends Do and not the Conn.
+func TestBatchNonsense(t *testing.T) {
+	c, u := dialUser(t, client.Config{})
+	for _, nonsense := range [][]byte{{1, 2, 3}, {15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 200<<10)} {
+		done, _, from := startBatch(t, background(t), c, u, echoBatch(c, 2), 2)
+		u.send(from, nonsense)
+		_, err := await(t, done)
+		wantError(t, err)
+	}
+	done, m, from := startBatch(t, background(t), c, u, echoBatch(c, 1), 1)
+	u.send(from, answer(m[0], from, m[0].Body))
+	if _, err := await(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A payload that no datagram can hold is its own error, as is a request.
+func TestBatchSendBuffer(t *testing.T) {
+	c := dialSelf(t, client.Config{})
+	c.SetMost(1000)
+	b := c.NewBatch()
+	var want []got
+	for i := range 100 {
+		payload := make([]byte, 3*(i%5)*100)
+		b.Echo(payload)
+		w := got{index: i, payload: string(payload)}
+		if i%5 == 4 {
+			w = got{i, "", syscall.EMSGSIZE}
+		}
+		want = append(want, w)
+	}
+	answers, err := do(background(t), c, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, want, answers)
+	_, err = c.Echo(background(t), make([]byte, 1200))
+	wantError(t, err, syscall.EMSGSIZE)
+}
+
+// An answer that does not come holds up nobody: neither those that are sent
+// after it nor, when its time is over, who drains.
+func TestPipelineSlowAnswer(t *testing.T) {
+	u := newUser(t)
+	var answers []got
+	p, err := client.PipelineUser(background(t), client.Config{Timeout: 20 * time.Millisecond}, client.PipelineConfig{
+		Batch:  2,
+		Answer: func(a client.Answer) { answers = append(answers, got{a.Index, string(a.Payload), a.Err}) },
+	}, u.port)
+	needs(t, "NETLINK_USERSOCK", err)
+	defer p.Close()
+	var want []got
+	for i := range 100 {
+		if err := p.Echo(background(t), []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			continue
+		}
+		m, from := u.requests(2)
+		if i > 1 { // the first has none
+			u.send(from, answer(m[0], from, m[0].Body))
+			want = append(want, got{i - 1, fmt.Sprint(i - 1), nil})
+		}
+		u.send(from, answer(m[1], from, m[1].Body))
+		want = append(want, got{i, fmt.Sprint(i), nil})
+	}
+	if err := p.Drain(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, got{0, "", os.ErrDeadlineExceeded})
+	diffAnswers(t, want, answers)
+	n := p.Counters()
+	if n.Requests != 100 || n.Answers != 100 || n.Failed != 1 || n.Sent != 50 {
+		t.Errorf("counters %+v", n)
+	}
+}
+
+// A pipeline whose peer does not answer waits when there is no room for more
+// answers, and no longer than the context lasts.
+func TestPipelineFull(t *testing.T) {
+	u := newUser(t)
+	p, err := client.PipelineUser(background(t), client.Config{ReceiveBuffer: 10000}, client.PipelineConfig{
+		Batch: 1, Answer: func(a client.Answer) { t.Errorf("an answer: %+v", a) },
+	}, u.port)
+	needs(t, "NETLINK_USERSOCK", err)
+	defer p.Close()
+	ctx, cancel := context.WithTimeout(background(t), 50*time.Millisecond)
+	defer cancel()
+	n := 0
+	for ; err == nil; n++ {
+		err = p.Echo(ctx, make([]byte, 64))
+	}
+	wantError(t, err, context.DeadlineExceeded)
+	if n < 2 || n > 30 {
+		t.Errorf("%d requests on their way", n)
+	}
+	done := async(func() (struct{}, error) { return struct{}{}, p.Drain(context.Background()) })
+	eventually(t, "Drain waits", func() bool { return p.Waiting() == 1 })
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = await(t, done)
+	wantError(t, err, net.ErrClosed)
+	wantError(t, p.Flush(background(t)), net.ErrClosed)
+}
+
+func TestPipelineMisuse(t *testing.T) {
+	_, err := client.DialPipeline(background(t), client.Config{}, client.PipelineConfig{})
+	wantError(t, err, syscall.EINVAL)
+	_, err = client.DialPipeline(background(t), client.Config{}, client.PipelineConfig{Answer: func(client.Answer) {}, Batch: -1})
+	wantError(t, err, syscall.EINVAL)
+}
+
+func TestBatchAllocations(t *testing.T) {
+	c := dialSelf(t, client.Config{})
+	b := c.NewBatch()
+	payload := make([]byte, 300)
+	take := func(a client.Answer) {
+		if a.Err != nil || len(a.Payload) != 300 {
+			t.Fatal(a.Err)
+		}
+	}
+	if n := testing.AllocsPerRun(20, func() {
+		b.Reset()
+		for range 500 {
+			b.Echo(payload)
+		}
+		if err := c.Do(context.Background(), b, take); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

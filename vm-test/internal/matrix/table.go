@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+
+package matrix
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Table is the results of one run.
+type Table struct {
+	Kernels []string `json:"kernels"` // in their order
+	Results []Result `json:"results"`
+}
+
+// OK says whether nothing is wrong.
+func (t Table) OK() bool {
+	return !slices.ContainsFunc(t.Results, func(r Result) bool { return !r.OK() })
+}
+
+// Markdown is the table for people, and what there is to say about its cells.
+// It holds no times, so it changes only with what it says.
+func (t Table) Markdown() string {
+	type cell struct{ suite, kernel string }
+	cells := make(map[cell]Result)
+	versions := make(map[string]string)
+	suites := make(map[string]bool)
+	for _, r := range t.Results {
+		cells[cell{r.Suite, r.Kernel}] = r
+		versions[r.Kernel] = r.Version
+		suites[r.Suite] = true
+	}
+
+	var b strings.Builder
+	row := func(first string, rest func(kernel string) string) {
+		b.WriteString("| " + first)
+		for _, k := range t.Kernels {
+			b.WriteString(" | " + rest(k))
+		}
+		b.WriteString(" |\n")
+	}
+	row("suite", func(k string) string { return k })
+	row("---", func(string) string { return "---" })
+	for _, s := range slices.Sorted(maps.Keys(suites)) {
+		row("`"+s+"`", func(k string) string {
+			r, ok := cells[cell{s, k}]
+			return r.short(ok)
+		})
+	}
+	row("all", func(k string) string {
+		var sum Result
+		for _, r := range t.Results {
+			if r.Kernel == k {
+				sum.Passed += r.Passed
+				sum.Failed = append(sum.Failed, r.Failed...)
+				sum.Skipped = append(sum.Skipped, r.Skipped...)
+			}
+		}
+		return sum.short(true)
+	})
+	b.WriteString("\nThe kernels: ")
+	for i, k := range t.Kernels {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(k + " is " + versions[k])
+	}
+	b.WriteString(".\n")
+
+	t.list(&b, "Skipped, because the kernel lacks what they are about:", func(r Result) []Outcome { return r.Skipped }, func(o Outcome) string {
+		_, feature, _ := strings.Cut(o.Reason, explained)
+		return feature
+	})
+	t.list(&b, "Failed:", func(r Result) []Outcome { return r.Failed }, func(o Outcome) string {
+		first, _, _ := strings.Cut(o.Reason, "\n")
+		return strings.ReplaceAll(first, "|", "¦")
+	})
+	return b.String()
+}
+
+// short is a cell: how many tests passed, and what else there is.
+func (r Result) short(ran bool) string {
+	if !ran {
+		return "-"
+	}
+	s := fmt.Sprint(r.Passed)
+	if n := len(r.Skipped); n > 0 {
+		s += fmt.Sprintf(", %d skipped", n)
+	}
+	if n := len(r.Failed); n > 0 {
+		s += fmt.Sprintf(", **%d failed**", n)
+	}
+	return s
+}
+
+// list writes the outcomes of one kind, kernel by kernel.
+func (t Table) list(b *strings.Builder, title string, kind func(Result) []Outcome, reason func(Outcome) string) {
+	first := true
+	for _, k := range t.Kernels {
+		for _, r := range t.Results {
+			if r.Kernel != k {
+				continue
+			}
+			for _, o := range kind(r) {
+				if first {
+					b.WriteString("\n" + title + "\n\n")
+					first = false
+				}
+				name := r.Suite
+				if o.Test != "" {
+					name += " " + o.Test
+				}
+				fmt.Fprintf(b, "- %s, `%s`: %s\n", k, name, reason(o))
+			}
+		}
+	}
+}
+
+// The lines between which Replace writes.
+const (
+	begin = "<!-- matrix: written by make test-matrix -->\n"
+	end   = "<!-- end of matrix -->\n"
+)
+
+// Replace puts the table into the marked place of a document.
+func (t Table) Replace(document []byte) ([]byte, error) {
+	before, rest, ok := bytes.Cut(document, []byte(begin))
+	_, after, ok2 := bytes.Cut(rest, []byte(end))
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("it has not the lines %q and %q", begin, end)
+	}
+	return slices.Concat(before, []byte(begin+"\n"+t.Markdown()+"\n"+end), after), nil
+}
