@@ -2,7 +2,10 @@
 
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // A Target is what a figure has to be.
 type Target struct {
@@ -151,8 +154,8 @@ func Judge(r *Results) []Verdict {
 		if err != nil {
 			v.Missing = err.Error()
 		} else {
-			// As it is printed, so that nobody reads 1.10 and "missed".
-			value = round(value, 3)
+			// As it is printed, so that nobody reads "1.10, must 1.10, missed".
+			value, _ = strconv.ParseFloat(Ratio(value), 64) // what Ratio writes is a number
 			v.Value = &value
 			v.Met, v.AimMet = t.meets(value, t.Must), t.meets(value, t.Aim)
 		}

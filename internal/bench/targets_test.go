@@ -111,6 +111,21 @@ func TestTargetsAreQuick(t *testing.T) {
 	}
 }
 
+// Nobody reads that 1.35 is missed by 1.35.
+func TestTargetsAsPrinted(t *testing.T) {
+	for cost, want := range map[float64]string{6750: "met", 6774: "met", 6776: "missed"} {
+		r := sum()
+		for _, rec := range r.Records {
+			if rec.Contender == "nlpeer" && rec.Case.Name == "echo" && rec.Case.Carrier == "raw" && rec.Case.Batch == 1 {
+				rec.Figure.Cost = cost
+			}
+		}
+		if v := bench.Judge(r)[0]; v.Word() != want {
+			t.Errorf("%v of 5000: %v, want %s", cost, v, want)
+		}
+	}
+}
+
 func TestAllocationsAreWhole(t *testing.T) {
 	last := len(bench.Targets) - 1
 	for allocs, want := range map[float64]string{0: "met, and the aim", 0.99: "met, and the aim", 1: "missed", 42.3: "missed"} {
