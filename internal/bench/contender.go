@@ -111,13 +111,14 @@ func (e *echoed) answer(b []byte) {
 	}
 }
 
-// batched is batches of echoes: do sends as many requests as a datagram holds and
-// has each payload judged that comes back.
-func batched(c Case, do func(payload []byte, e *echoed) error) sampler {
+// batched is batches of echoes: what prepare returns sends as many requests with
+// e.sent as a datagram holds, and has each payload judged that comes back.
+func batched(c Case, prepare func(e *echoed) (do func() error)) sampler {
 	e := &echoed{sent: payload(c.Size)}
+	do := prepare(e)
 	once := func() error {
 		e.got = 0
-		if err := do(e.sent, e); err != nil {
+		if err := do(); err != nil {
 			return err
 		}
 		if e.wrong {

@@ -156,11 +156,9 @@ func floorEcho(ctx context.Context, b *Bench, c Case) (sampler, func(), error) {
 		return nil
 	}
 	if c.Batch > 1 {
-		var judge *echoed
-		each := func(p []byte) { judge.answer(p) }
-		return batched(c, func(p []byte, e *echoed) error {
-			judge = e
-			return do(p, each)
+		return batched(c, func(e *echoed) func() error {
+			each := e.answer
+			return func() error { return do(e.sent, each) }
 		}), s.close, nil
 	}
 	var got []byte

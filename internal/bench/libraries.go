@@ -92,32 +92,34 @@ func mdlayher(ctx context.Context, b *Bench, c Case, cfg netlink.Config) (sample
 
 // mdlayherBatch sends many requests at once and receives until all are answered.
 func mdlayherBatch(c Case, sh shape, conn *netlink.Conn) sampler {
-	return batched(c, func(p []byte, e *echoed) error {
-		all := make([]netlink.Message, c.Batch)
-		for i := range all {
-			all[i] = netlink.Message{
-				Header: netlink.Header{Type: netlink.HeaderType(sh.request), Flags: netlink.Request},
-				Data:   sh.body(nil, p),
+	return batched(c, func(e *echoed) func() error {
+		return func() error {
+			all := make([]netlink.Message, c.Batch)
+			for i := range all {
+				all[i] = netlink.Message{
+					Header: netlink.Header{Type: netlink.HeaderType(sh.request), Flags: netlink.Request},
+					Data:   sh.body(nil, e.sent),
+				}
 			}
-		}
-		if _, err := conn.SendMessages(all); err != nil {
-			return err
-		}
-		for left := c.Batch; left > 0; {
-			got, err := conn.Receive()
-			if err != nil {
+			if _, err := conn.SendMessages(all); err != nil {
 				return err
 			}
-			for _, m := range got {
-				p, err := sh.payload(m.Data)
+			for left := c.Batch; left > 0; {
+				got, err := conn.Receive()
 				if err != nil {
 					return err
 				}
-				e.answer(p)
-				left--
+				for _, m := range got {
+					p, err := sh.payload(m.Data)
+					if err != nil {
+						return err
+					}
+					e.answer(p)
+					left--
+				}
 			}
+			return nil
 		}
-		return nil
 	})
 }
 

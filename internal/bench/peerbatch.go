@@ -13,25 +13,25 @@ import (
 
 // peerBatch sends batches of echoes, one after the other.
 func peerBatch(ctx context.Context, c Case, conn *client.Conn) sampler {
-	b := conn.NewBatch()
-	var failed error
-	var judge *echoed
-	each := func(a client.Answer) {
-		if a.Err != nil {
-			failed = a.Err
+	return batched(c, func(e *echoed) func() error {
+		b := conn.NewBatch()
+		var failed error
+		each := func(a client.Answer) {
+			if a.Err != nil {
+				failed = a.Err
+			}
+			e.answer(a.Payload)
 		}
-		judge.answer(a.Payload)
-	}
-	return batched(c, func(p []byte, e *echoed) error {
-		judge = e
-		b.Reset()
-		for range c.Batch {
-			b.Echo(p)
+		return func() error {
+			b.Reset()
+			for range c.Batch {
+				b.Echo(e.sent)
+			}
+			if err := conn.Do(ctx, b, each); err != nil {
+				return err
+			}
+			return failed
 		}
-		if err := conn.Do(ctx, b, each); err != nil {
-			return err
-		}
-		return failed
 	})
 }
 

@@ -255,28 +255,26 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 // as long as they are echoes on the raw protocol, which is what batches are made
 // for, and of one batch that has none but good requests. It returns where it ends.
 func (f *flight) walkEchoes(d []byte, b *Batch) (end int) {
-	port, answer := f.c.port, f.c.echoes.answer
+	port, answer, reqs := f.c.port, f.c.echoes.answer, b.reqs[:b.sent]
 	var a Answer
-	for end < len(d) {
+	for len(d)-end >= wire.HeaderLen {
 		m := d[end:]
-		n := wire.MessageLen(m)
-		if n == 0 {
-			break
-		}
 		h := (*[wire.HeaderLen]byte)(m)
-		i := int(binary.NativeEndian.Uint32(h[8:]) - b.base)
-		if i >= b.sent || binary.NativeEndian.Uint32(h[12:]) != port || binary.NativeEndian.Uint16(h[4:]) != answer {
+		n := uint(binary.NativeEndian.Uint32(h[0:]))
+		i := uint(binary.NativeEndian.Uint32(h[8:]) - b.base)
+		if n < wire.HeaderLen || n > uint(len(m)) || i >= uint(len(reqs)) ||
+			binary.NativeEndian.Uint32(h[12:]) != port || binary.NativeEndian.Uint16(h[4:]) != answer {
 			break
 		}
-		r := &b.reqs[i]
+		r := &reqs[i]
 		if r.want != wantEcho {
 			break
 		}
 		r.want = 0
 		f.free += int(r.room)
 		b.open--
-		end += wire.Align(n)
-		a.Index, a.Payload = b.first+i, m[wire.HeaderLen:n:n]
+		end += wire.Align(int(n))
+		a.Index, a.Payload = b.first+int(i), m[wire.HeaderLen:n:n]
 		f.answer(a)
 	}
 	return end

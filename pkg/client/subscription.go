@@ -446,7 +446,8 @@ func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 			}
 		}
 		for len(s.rest) > 0 && s.resync.group == nil {
-			if ok, err := s.nextLive(); err != nil || ok && !s.ended() {
+			ok, err := s.nextLive()
+			if err != nil || ok && !(s.last.Kind == wire.KindEnd && s.ended()) {
 				return false, err
 			}
 		}
@@ -464,7 +465,10 @@ func (s *Subscription) nextLive() (ok bool, err error) {
 	}
 	m := s.rest[:n:n]
 	s.rest = s.rest[min(wire.Align(n), len(s.rest)):]
-	attrs, ok := s.attrs(m)
+	attrs, ok := m[wire.HeaderLen:], binary.NativeEndian.Uint16(m[4:]) == wire.MsgEvent
+	if s.cfg.Carrier != Raw {
+		attrs, ok = s.attrs(m)
+	}
 	if !ok {
 		s.unknown.Add(1)
 		return false, nil
@@ -489,13 +493,11 @@ func (s *Subscription) nextLive() (ok bool, err error) {
 	return true, nil
 }
 
-// attrs returns the attributes of an event, of which m is the message.
+// attrs returns the attributes of an event, of which m is the message, where the
+// carrier has a header of its own before them.
 func (s *Subscription) attrs(m []byte) (attrs []byte, ok bool) {
 	typ, body := binary.NativeEndian.Uint16(m[4:]), m[wire.HeaderLen:]
-	switch s.cfg.Carrier {
-	case Raw:
-		return body, typ == wire.MsgEvent
-	case Connector:
+	if s.cfg.Carrier == Connector {
 		h, attrs, err := wire.ParseConnector(body)
 		return attrs, err == nil && h.Idx == wire.CnIdx && h.Val == wire.CnVal
 	}
