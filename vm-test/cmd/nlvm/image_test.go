@@ -76,7 +76,7 @@ func TestCompletion(t *testing.T) {
 	for _, sub := range []string{"run", "exec", "shell", "test"} {
 		for flag, want := range map[string]string{
 			"--image":  "busybox\ntools\n:4\n",
-			"--kernel": "6.1\n6.12\n:4\n",
+			"--kernel": "5.10\n6.1\n6.12\n7.3\n6.1-s390x\n6.1-i686\n6.1-arm64\n6.1-rt\ndebug\n:4\n",
 			"--accel":  "auto\ntcg\nkvm\n:4\n",
 		} {
 			finish(t, command(t, "__complete", sub, flag, "")).want(t, 0, want, "")

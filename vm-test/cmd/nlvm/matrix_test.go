@@ -18,7 +18,7 @@ func TestMatrixUsage(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		{[]string{"no-such-suite"}, "no suite no-such-suite; there are: abuse, beacon,"},
+		{[]string{"no-such-suite"}, "no suite no-such-suite; there are: abuse, batch,"},
 		{[]string{"--kernel", "2.4"}, `unknown kernel "2.4"; known are: 5.10, 6.1,`},
 		{[]string{"--all", "--kernel", "6.1"}, "--all and --kernel contradict each other"},
 	} {

@@ -178,7 +178,7 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		{[]string{"run"}, "usage: nlvm run"},
 		{[]string{"run", "--"}, "usage: nlvm run"},
-		{[]string{"run", "--kernel", "2.4", "--", "true"}, "unknown kernel \"2.4\"; known are: 6.1"},
+		{[]string{"run", "--kernel", "2.4", "--", "true"}, "unknown kernel \"2.4\"; known are: 5.10, 6.1,"},
 		{[]string{"run", "--no-such-flag", "--", "true"}, "unknown flag"},
 		{[]string{"run", "--put", "/no/such/file", "--", "true"}, "/no/such/file"},
 		{[]string{"run", "--mem", "1", "--", "true"}, "--mem"},

@@ -153,8 +153,8 @@ func TestRawEcho(t *testing.T) {
 	if got.code != 0 || !strings.HasPrefix(got.stdout, "2 bytes from kernel: ") || got.stderr != "" || sum.Lost != 0 {
 		t.Errorf("%+v, %+v", got, sum)
 	}
-	calls := expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "netlink_rcv_skb", "raw_request [nlpeer]",
-		"raw_echo [nlpeer]", "netlink_unicast", queue, "sock_def_readable")
+	calls := expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "nlpeer_answers_flush [nlpeer]",
+		"netlink_unicast", queue, "sock_def_readable")
 	if calls[0].Task != "nlecho" || calls[0].Context != "task" || calls[0].Cut {
 		t.Errorf("%+v", *calls[0])
 	}
@@ -218,7 +218,7 @@ func TestBroadcast(t *testing.T) {
 	if c := tick[0]; c.Context != "interrupt" || c.Depth != 0 {
 		t.Errorf("%+v", *c)
 	}
-	send := expect(t, roots, "beacon_send [nlpeer]", "nlpeer_event_beacon [nlpeer]", "nlpeer_raw_event [nlpeer]",
+	send := expect(t, roots, "beacon_work [nlpeer]", "nlpeer_beacon_send [nlpeer]", "nlpeer_event_beacon [nlpeer]", "nlpeer_raw_event [nlpeer]",
 		"nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered", queue, "sock_def_readable")
 	if c := send[0]; c.Context != "task" || !strings.HasPrefix(c.Task, "kworker/") || c.Depth != 0 {
 		t.Errorf("%+v", *c)
@@ -265,7 +265,7 @@ func TestChains(t *testing.T) {
 		{"echo by rtnl", []string{"rtnetlink_rcv|netlink_rcv_skb", "rtnetlink_rcv_msg", "rtnl_get_doit [nlpeer]", "rtnl_unicast", "netlink_unicast", queue, "sock_def_readable"}},
 		{"echo by the connector", []string{"cn_rx_skb", "connector_input [nlpeer]", "cn_netlink_send|cn_netlink_send_mult", "netlink_unicast", queue, "sock_def_readable"}},
 
-		{"dump by raw", []string{"raw_input [nlpeer]", "raw_request [nlpeer]", "__netlink_dump_start", "netlink_dump", "raw_object_dump [nlpeer]",
+		{"dump by raw", []string{"raw_input [nlpeer]", "__netlink_dump_start", "netlink_dump", "raw_object_dump [nlpeer]",
 			"nlpeer_object_dump_next [nlpeer]", "raw_dump_object [nlpeer]", "nlpeer_object_fill [nlpeer]"}},
 		{"start of a dump by raw", []string{"__netlink_dump_start", "raw_object_dump_start [nlpeer]", "nlpeer_object_dump_start [nlpeer]"}},
 		{"end of a dump by raw", []string{"netlink_dump", "raw_object_dump_done [nlpeer]", "nlpeer_object_dump_done [nlpeer]"}},
@@ -274,9 +274,9 @@ func TestChains(t *testing.T) {
 		{"dump by rtnl", []string{"rtnetlink_rcv_msg", "__netlink_dump_start", "netlink_dump", "rtnl_dumpit [nlpeer]",
 			"nlpeer_object_dump_next [nlpeer]", "rtnl_dump_object [nlpeer]", "nlpeer_object_fill [nlpeer]"}},
 		{"dump's messages", []string{"__netlink_dump_start", "netlink_dump", queue, "sock_def_readable"}},
-		{"one object", []string{"raw_request [nlpeer]", "raw_object_get [nlpeer]", "nlpeer_object_get [nlpeer]"}},
+		{"one object", []string{"raw_input [nlpeer]", "nlpeer_object_get [nlpeer]"}},
 
-		{"new object to a raw group", []string{"raw_request [nlpeer]", "raw_object_new [nlpeer]", "nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]",
+		{"new object to a raw group", []string{"raw_input [nlpeer]", "nlpeer_request_new [nlpeer]", "nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]",
 			"nlpeer_raw_event [nlpeer]", "nlmsg_notify", broadcast, queue, "sock_def_readable"}},
 		{"new object to a genl group", []string{"nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]", "nlpeer_genl_event [nlpeer]", broadcast, queue, "sock_def_readable"}},
 		{"new object to the connector's group", []string{"nlpeer_object_new [nlpeer]", "nlpeer_event_object [nlpeer]", "nlpeer_connector_event [nlpeer]",
@@ -325,7 +325,7 @@ func TestText(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
 	got := run(t, "", "nlctl", "trace", "--depth", "3", "--", "nlecho", "hi")
 	if got.code != 0 || !regexp.MustCompile(`(?s)\A2 bytes from kernel: [^\n]*\n1 transmitted[^\n]*\nnlecho, pid \d+:\n\d+\.\d{6} +\d+\.\d{3} us  \w`).MatchString(got.stdout) ||
-		!regexp.MustCompile(`(?m)^\d+\.\d{6} +\d+\.\d{3} us      raw_input \[nlpeer\]$`).MatchString(got.stdout) || strings.Contains(got.stdout, "raw_request") {
+		!regexp.MustCompile(`(?m)^\d+\.\d{6} +\d+\.\d{3} us      raw_input \[nlpeer\]$`).MatchString(got.stdout) || strings.Contains(got.stdout, "nlpeer_answers") {
 		t.Errorf("%+v", got)
 	}
 	got = run(t, "", "nlctl", "trace", "--raw", "--", "nlecho", "-q", "hi")
@@ -421,7 +421,7 @@ func TestSettingsOfOthers(t *testing.T) {
 	f.Close()
 	for _, flags := range []string{"", "--buffer 4M"} {
 		roots, _, _ := trace(t, flags, "nlecho", "hi")
-		expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "netlink_rcv_skb", "raw_request [nlpeer]", "netlink_unicast")
+		expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "nlpeer_answers_flush [nlpeer]", "netlink_unicast")
 	}
 }
 
@@ -502,7 +502,7 @@ func TestLost(t *testing.T) {
 	if sum.Lost < 1000 || got.code != 0 || !regexp.MustCompile(`\Anlctl: \d+ records of the trace are lost, the oldest first; try a larger --buffer\n\z`).MatchString(got.stderr) {
 		t.Errorf("%+v, %+v", sum, got)
 	}
-	expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "netlink_rcv_skb", "raw_request [nlpeer]", "netlink_unicast")
+	expect(t, roots, "netlink_sendmsg", "netlink_unicast", "raw_input [nlpeer]", "nlpeer_answers_flush [nlpeer]", "netlink_unicast")
 	if _, sum, _ = trace(t, "--buffer 16M", "nlecho", "-f", "-q", "-c", "500", "hi"); sum.Lost != 0 || sum.Calls < 500*10 {
 		t.Errorf("%+v", sum)
 	}
