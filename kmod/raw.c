@@ -277,7 +277,7 @@ static void raw_input(struct sk_buff *skb)
 	struct nlmsghdr *nlh;
 	int rest = skb->len;
 
-	/* a request may come in before nlpeer_raw_init() knows the socket */
+	/* A request may come in before nlpeer_raw_init() knows the socket. */
 	if (!READ_ONCE(nn->raw))
 		WRITE_ONCE(nn->raw, skb->sk);
 	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
