@@ -23,7 +23,7 @@
 
 /* Enough events that none is waited for while it is measured. */
 #define BURST \
-	"nlctl beacon set --interval 0 --groups 3 --size 64 --burst 4000 >&2"
+	"nlctl beacon set --interval off --groups 3 --size 64 --burst 4000 >&2"
 
 static int fd;
 static unsigned int seq;
