@@ -130,6 +130,8 @@ void nlpeer_answers_ack(struct nlpeer_answers *a, struct nlmsghdr *nlh, int err,
 	ack = nlmsg_data(hdr);
 	ack->error = 0;
 	ack->msg = *nlh;
+	/* Nothing stands behind one elsewhere, so some stop reading at it. */
+	nlpeer_answers_flush(a);
 	return;
 
 alone:

@@ -27,6 +27,7 @@ const (
 type answer struct {
 	len   int  // of the message
 	alone bool // a datagram of its own
+	last  bool // nothing comes behind it in its datagram
 	check func(t *testing.T, m vmtest.Message)
 }
 
@@ -48,7 +49,7 @@ func echo(s *vmtest.Socket, seq uint32, payload []byte, flags uint16) (vmtest.Me
 }
 
 func acked(req vmtest.Message) answer {
-	return answer{len: ackLen, check: func(t *testing.T, m vmtest.Message) {
+	return answer{len: ackLen, last: true, check: func(t *testing.T, m vmtest.Message) {
 		t.Helper()
 		if a := vmtest.ParseAck(t, m, req); a.Errno != 0 || m.Flags != unix.NLM_F_CAPPED || len(m.Body) != 20 {
 			t.Errorf("request %d: acknowledged by %v, flags %#x, %d bytes", req.Seq, a.Errno, m.Flags, len(m.Body))
@@ -79,7 +80,9 @@ func expect(t *testing.T, s *vmtest.Socket, request int, answers []answer) (data
 		n, size := 0, 0
 		for n < len(answers) && !answers[n].alone && (n == 0 || size+aligned(answers[n].len) <= limit) {
 			size += aligned(answers[n].len)
-			n++
+			if n++; answers[n-1].last {
+				break
+			}
 		}
 		alone := n == 0
 		if alone {
