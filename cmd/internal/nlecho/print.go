@@ -127,7 +127,7 @@ func (p *printer) stamp(line []byte, t time.Time) []byte {
 func (p *printer) datagrams(n client.PipelineCounters) {
 	p.counted = &n
 	answers := n.Answers - n.Failed
-	if p.batch > 1 && n.Sent < n.Requests && n.Received >= answers && answers > 0 && p.target.Format == cli.Text {
+	if p.batch > 1 && !p.ack && n.Sent < n.Requests && n.Received >= answers && answers > 0 && p.target.Format == cli.Text {
 		p.streams.Out.Write(fmt.Appendf(nil, "%d messages in %d datagrams were answered in %d: the peer does not pack answers\n", n.Requests, n.Sent, n.Received))
 	}
 }
