@@ -257,7 +257,8 @@ messages of a datagram share the time that it takes. On the connector, and where
 the receive buffer has no room for so many answers, it takes several datagrams.
 If the peer answers each message in a datagram of its own (generic netlink and
 rtnetlink always do, and the module with batch=0), a line before the last says
-so. With --ack every peer does: an acknowledgment ends its datagram. Lines of standard input wait until there are N of them.
+so. With --ack every peer does: an acknowledgment ends its datagram. Lines of
+standard input wait until there are N of them.
 
 With -f answers are taken as they come, and waited for only when the receive
 buffer has no room for more of them. There is no line for each answer, but one
