@@ -132,7 +132,8 @@ func (b *Batch) Reset() {
 // Datagrams tells how many datagrams the last [Conn.Do] sent, and in how many
 // the answers came. A peer that packs answers several requests of one datagram by
 // one. One that does not needs one for each answer: an older module or one loaded
-// with batch=0, generic netlink and rtnetlink always.
+// with batch=0, generic netlink and rtnetlink always. With Config.Acknowledge each
+// peer does, as an acknowledgment ends its datagram.
 func (b *Batch) Datagrams() (sent, received int) { return b.datagramsOut, b.datagramsIn }
 
 // Echo adds what [Conn.Echo] asks. Its Payload has the answer.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ come several to a datagram, which costs a listener a fraction.
 	cli.Var(flags, &generic, parseSwitch, "genl", "", "", "whether the generic netlink group hears it: `on|off`")
 	cli.Var(flags, &connector, parseSwitch, "connector", "", "", "whether the connector's group hears it, in the initial network namespace: `on|off`")
 	cli.Var(flags, &packed, parseList, "packed", "", "", "groups of the raw protocol that get the events of a burst several to a datagram, a `LIST` or none")
-	cli.Var(flags, &burst, cli.Size(1, wire.BurstMax), "burst", "", "", fmt.Sprintf("send `COUNT` events at once to each group, 1 to %d", wire.BurstMax))
+	cli.Var(flags, &burst, parseBurst, "burst", "", "", fmt.Sprintf("send `COUNT` events at once to each group, 1 to %d", wire.BurstMax))
 	cli.Var(flags, &size, cli.Size(0, wire.DataMax), "size", "", "", fmt.Sprintf("length of each event's data in `BYTES`, 0 to %d", wire.DataMax))
 	cli.Complete(cmd, "interval", "off")
 	cli.Complete(cmd, "groups", "none")
@@ -220,6 +221,14 @@ func parseInterval(s string) (time.Duration, error) {
 		return 0, errors.New("must be whole milliseconds")
 	}
 	return d, nil
+}
+
+func parseBurst(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > wire.BurstMax {
+		return 0, fmt.Errorf("must be a number of events, 1 to %d", wire.BurstMax)
+	}
+	return n, nil
 }
 
 func parseList(s string) (uint32, error) {

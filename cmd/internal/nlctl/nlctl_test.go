@@ -209,6 +209,11 @@ objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 			beacon: usual,
 			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  on\nsize       0\npacked     none\n",
 		}, {
+			name:   "set packed groups, and a burst",
+			args:   "beacon set --packed 3,4 --burst 64",
+			beacon: usual,
+			want:   "interval   1s\ngroups     1\ngenl       on\nconnector  off\nsize       0\npacked     3,4\n",
+		}, {
 			name:   "set by mask",
 			args:   "beacon set --mask 0x15 -o json",
 			beacon: usual,
@@ -229,6 +234,9 @@ objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 			}
 			if p.cfg.Carrier != client.Generic {
 				t.Errorf("it asked by the %v carrier", p.cfg.Carrier)
+			}
+			if want := strings.Contains(test.args, "--burst 64"); want != (p.burst == 64) {
+				t.Errorf("a burst of %d events", p.burst)
 			}
 		})
 	}
@@ -292,6 +300,9 @@ func TestUsage(t *testing.T) {
 		{"beacon set --mask x", "nlctl beacon set", `invalid argument "x" for "--mask" flag: must be a number of 32 bits, such as 0x15 for groups 1, 3 and 5`},
 		{"beacon set --mask 1 --groups 1", "nlctl beacon set", "--groups and --mask contradict each other: both choose groups"},
 		{"beacon set --genl yes", "nlctl beacon set", `invalid argument "yes" for "--genl" flag: must be on or off`},
+		{"beacon set --burst 4097", "nlctl beacon set", `invalid argument "4097" for "--burst" flag: must be a number of events, 1 to 4096`},
+		{"beacon set --burst 4K", "nlctl beacon set", `invalid argument "4K" for "--burst" flag: must be a number of events, 1 to 4096`},
+		{"beacon set --packed 33", "nlctl beacon set", `invalid argument "33" for "--packed" flag: group "33" is out of range; must be 1 to 32`},
 		{"beacon set --connector 1", "nlctl beacon set", `invalid argument "1" for "--connector" flag: must be on or off`},
 		{"object del --prefix=", "nlctl object del", "every key begins with the empty --prefix; if all are meant: --all"},
 		{"object del a b", "nlctl object del", `del takes one KEY, but there is also "b"`},
