@@ -47,7 +47,7 @@ test: test-host test-vm
 test-host: commands contenders
 	@tools/deps vm
 	@tools/deps host
-	NLPEER_CI=1 $(GO) test $(host)
+	NLPEER_CI=1 $(GO) test -timeout 30m $(host)
 
 test-vm: commands
 	@tools/deps vm

@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"nlpeer/vm-test/internal/cache"
 	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/qemu"
 )
@@ -63,7 +65,8 @@ func needVM(t *testing.T) {
 	}
 }
 
-// patience bounds a test that hangs. It is far more than any needs.
+// patience bounds a test that hangs. It is far more than any needs, the wait
+// for a place to run a virtual machine aside.
 func patience() time.Duration {
 	d := 3 * time.Minute
 	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 1 {
@@ -78,11 +81,27 @@ type result struct {
 	stdout, stderr string
 }
 
-// command prepares a call of nlvm that ends with the test.
+// command prepares a call of nlvm that ends with the test, or when patience
+// does.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience())
+	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, nlvm, args...)
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for left := patience(); left > 0; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if !waitsForPlace(os.Getpid()) {
+				left -= time.Second
+			}
+		}
+		cancel()
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if cmd.Process != nil && cmd.ProcessState == nil { // the test gave up on it
@@ -90,6 +109,36 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 		}
 	})
 	return cmd
+}
+
+// waitsForPlace says whether a descendant of a process waits until another
+// virtual machine ends.
+func waitsForPlace(ancestor int) bool {
+	c, err := cache.Open()
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	waiting, _ := c.Waiting()
+	return slices.ContainsFunc(waiting, func(pid int) bool {
+		for pid > 1 && pid != ancestor {
+			pid = parent(pid)
+		}
+		return pid == ancestor
+	})
+}
+
+// parent returns a process's parent, 0 if there is no such process.
+func parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name before may have anything in it.
+	var state string
+	var ppid int
+	_, _ = fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &ppid)
+	return ppid
 }
 
 // finish runs a command to its end, or waits for one that was started.
@@ -133,5 +182,39 @@ func (r result) want(t *testing.T, status int, stdout, stderr string) {
 	}
 	if t.Failed() {
 		t.Logf("standard error:\n%s", r.stderr)
+	}
+}
+
+// A wait for a place is none of the program under test, and no test fails for
+// it.
+func TestWaitForPlaceIsNotCounted(t *testing.T) {
+	needVM(t)
+	c, err := cache.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if waitsForPlace(os.Getpid()) {
+		t.Fatal("nobody waits yet")
+	}
+	held, err := c.Slot(t.Context(), 1, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Unlock()
+	t.Setenv("NLVM_MAX_VMS", "1")
+	cmd := command(t, "run", "--no-module", "--no-commands", "--", "true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience()); !waitsForPlace(os.Getpid()); {
+		if time.Now().After(end) {
+			t.Fatal("a run without a place does not wait")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	held.Unlock()
+	if r := finish(t, cmd); r.status != 0 {
+		t.Errorf("with a place: %+v", r)
 	}
 }

@@ -17,13 +17,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // Cache is an opened cache.
 type Cache struct {
-	dir  string
+	dir string
+
+	mu   sync.Mutex
 	temp string   // this process's own folder, "" until it is needed
 	own  *os.File // locks temp
 }
@@ -64,6 +67,8 @@ func (c *Cache) Path(elem ...string) string {
 
 // Close removes what is left in this process's temporary folder.
 func (c *Cache) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.own == nil {
 		return nil
 	}
@@ -75,6 +80,8 @@ func (c *Cache) Close() error {
 
 // TempDir makes an empty folder that no other process knows.
 func (c *Cache) TempDir(pattern string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.own == nil {
 		if err := c.claim(); err != nil {
 			return "", err

@@ -56,10 +56,16 @@ func TestTempDirLivesAsLongAsItsOwner(t *testing.T) {
 	}
 }
 
-// helperEnv makes this test binary play a process that is killed.
-const helperEnv = "NLVM_CACHE_TEST_DIR"
+// They make this test binary play a process that is killed.
+const (
+	helperEnv = "NLVM_CACHE_TEST_DIR"
+	waiterEnv = "NLVM_CACHE_TEST_WAIT"
+)
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(waiterEnv); dir != "" {
+		waitForever(dir)
+	}
 	if dir := os.Getenv(helperEnv); dir != "" {
 		c, err := cache.OpenAt(dir)
 		if err != nil {
@@ -139,27 +145,6 @@ func TestLockExcludes(t *testing.T) {
 	l.Unlock()
 	if err := <-got; err != nil {
 		t.Errorf("after Unlock: %v", err)
-	}
-}
-
-func TestSlots(t *testing.T) {
-	c := open(t, t.TempDir())
-	var held []*cache.Lock
-	for range 2 {
-		l, err := c.Slot(t.Context(), 2, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, l)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.Slot(ctx, 2, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("a third of two places: %v", err)
-	}
-	held[1].Unlock()
-	if _, err := c.Slot(ctx, 2, nil); err != nil {
-		t.Errorf("a place that is free again: %v", err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,18 +32,6 @@ const (
 func (c *Cache) Lock(ctx context.Context, name string, waiting func()) (*Lock, error) {
 	return await(ctx, waiting, func() (*Lock, error) {
 		return TryLock(c.Path("locks", name), true)
-	})
-}
-
-// Slot takes one of n places that all processes of this user share.
-func (c *Cache) Slot(ctx context.Context, n int, waiting func()) (*Lock, error) {
-	return await(ctx, waiting, func() (*Lock, error) {
-		for i := range n {
-			if l, err := TryLock(c.Path("locks", "slot-"+strconv.Itoa(i)), true); err == nil || !errors.Is(err, ErrLocked) {
-				return l, err
-			}
-		}
-		return nil, ErrLocked
 	})
 }
 
