@@ -4,7 +4,6 @@ package fuzz_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"nlpeer/vm-test/fuzz"
 	"nlpeer/vm-test/fuzz/execute"
+	"nlpeer/vm-test/suites/vmtest"
 )
 
 // One runner for all tests: it keeps sockets open, and threads.
@@ -86,12 +86,7 @@ func TestReached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Sites == nil {
-		if os.Getenv("NLVM_KERNEL") == "debug" {
-			t.Fatal("the debug kernel has no KCOV")
-		}
-		t.Skip("this needs: KCOV in the kernel; nlvm test --kernel debug has it")
-	}
+	vmtest.Need(t, vmtest.Coverage, r.Sites != nil)
 	echo, err := fuzz.Parse("0 open 0 0 0 0\n0 call 0 16/1/=/1/0/68656c6c6f")
 	if err != nil {
 		t.Fatal(err)

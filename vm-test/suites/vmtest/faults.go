@@ -27,19 +27,13 @@ type Faults struct {
 }
 
 // OpenFaults prepares it, and keeps the calling goroutine on its thread until
-// the test ends. Only a kernel that is built for it can; any other skips the
-// test, except the one that is there for it.
+// the test ends. Only a kernel that is built for it can.
 func OpenFaults(t testing.TB) *Faults {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
 	fd, err := unix.Open("/proc/thread-self/fail-nth", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		if os.Getenv("NLVM_KERNEL") == "debug" {
-			t.Fatalf("the debug kernel has no faults on request: %v", err)
-		}
-		t.Skip("this needs: faults on request in the kernel; nlvm test --kernel debug has them")
-	}
+	Need(t, FaultsOnRequest, err == nil)
 	t.Cleanup(func() { unix.Close(fd) })
 	// By default those that may sleep, most, never fail.
 	for file, value := range map[string]string{

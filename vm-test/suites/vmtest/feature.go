@@ -5,6 +5,7 @@ package vmtest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,8 @@ const (
 	SplitPolicies    Feature = "a policy for do and one for dump of a generic netlink operation"
 	QueueTraced      Feature = "the function that queues a message is not inlined"
 	HistTriggers     Feature = "histograms of trace events"
+	FaultsOnRequest  Feature = "faults on request"
+	Coverage         Feature = "a thread is told what code it reaches"
 )
 
 // version of a kernel, as in 6.1.
@@ -42,9 +45,19 @@ var has = map[Feature][]version{
 	HistTriggers:     {{6, 1}},
 }
 
+// built lists the features that a kernel has by how it was built, with the
+// kernels of the matrix that have it.
+var built = map[Feature][]string{
+	FaultsOnRequest: {"debug"},
+	Coverage:        {"debug"},
+}
+
 // Has says whether the running kernel must have the feature. A test that sees
 // the difference in what it asserts asks for it.
 func Has(f Feature) bool {
+	if kernels, ok := built[f]; ok {
+		return slices.Contains(kernels, os.Getenv("NLVM_KERNEL"))
+	}
 	turns, ok := has[f]
 	if !ok {
 		panic("vmtest: a feature of which nobody knows who has it: " + string(f))
