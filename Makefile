@@ -12,11 +12,11 @@ source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
 bin	:= build/bin
 FUZZTIME ?= 60s
 nlvm	:= $(bin)/nlvm
-commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlvm
+commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlvm ./labs/cmd/nllab
 
 # These run inside the VM, against the module; all others run on the host.
 suites	:= ./vm-test/suites/...
-host	 = $$($(GO) list ./... | grep -v /vm-test/suites)
+host	 = $$($(GO) list ./... | grep -v -e /vm-test/suites -e /labs/src/)
 
 export CGO_ENABLED := 0
 

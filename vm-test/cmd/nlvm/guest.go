@@ -259,6 +259,7 @@ func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source
 		if err != nil {
 			return nil, fmt.Errorf("--extra-module: %w", err)
 		}
+		p.Warn(artifacts.Warnings(file, dir))
 		name := path.Join(path.Dir(artifacts.GuestModule), filepath.Base(file))
 		*items = append(*items, tarball.Item{Source: file, Name: name[1:]})
 		guest = append(guest, name)

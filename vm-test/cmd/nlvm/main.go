@@ -87,7 +87,7 @@ Environment:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newExec(), newTest(), newMatrix(), newShell(), newProfile(), newKernels(), newClean())
+	root.AddCommand(newRun(), newExec(), newTest(), newBuild(), newMatrix(), newShell(), newProfile(), newKernels(), newClean())
 	return root
 }
 

@@ -231,7 +231,7 @@ func (m *matrixRun) prepare(ctx context.Context, name string) ([]job, error) {
 		if err != nil {
 			return nil, err
 		}
-		if w, err := artifacts.Warnings(guest.Module); err != nil || w != "" {
+		if w, err := artifacts.Warnings(guest.Module, m.source); err != nil || w != "" {
 			return nil, errors.Join(err, fmt.Errorf("the compiler warns of the module:\n%s", w))
 		}
 		binary := filepath.Join(binaries, suite+".test")

@@ -140,6 +140,7 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 	switch {
 	case err == nil:
 		g.Module = module
+		p.Warn(Warnings(module, source))
 	case want.Module && errors.Is(err, ErrNoModule):
 		return Guest{}, fmt.Errorf("%w; to run without the module: --no-module", err)
 	case want.Module:

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -55,16 +56,38 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	}
 	done := p.Start("building the module for %s", k.Version)
 	log, err := kbuild(ctx, k, work)
-	if err != nil {
+	// The copy is nothing that anybody knows.
+	log = bytes.ReplaceAll(log, []byte(work+"/"), nil)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		file := c.Path("module-build.log")
 		_ = os.WriteFile(file, log, 0o644)
-		return "", fmt.Errorf("the module does not build for %s: %w\n%s\n(whole log: %s)", k.Version, err, reasons(log), file)
+		return "", &BuildError{Version: k.Version, Reasons: inFolder(dir, reasons(log)), Log: file}
+	}
+	if err != nil {
+		return "", fmt.Errorf("the module does not build for %s: %w", k.Version, err)
 	}
 	done("")
-	if w := diagnostics(log); w != "" && p != nil && p.W != nil {
-		fmt.Fprintf(p.W, "nlvm: the compiler warns:\n%s\n", w)
-	}
 	return install(c, k, work, home, log)
+}
+
+// A BuildError says why the compiler did not make a module.
+type BuildError struct {
+	Version string // of the kernel
+	Reasons string // the compiler's words, errors first, files with their folder
+	Log     string // the file with all of them
+}
+
+func (e *BuildError) Error() string {
+	return fmt.Sprintf("the module does not build for %s\n%s\n(whole log: %s)", e.Version, e.Reasons, e.Log)
+}
+
+// sourceLine begins a line that names a file of the folder.
+var sourceLine = regexp.MustCompile(`(?m)^[A-Za-z0-9_][\w./-]*\.[chS]:\d+`)
+
+// inFolder puts the folder in front of its files.
+func inFolder(dir, text string) string {
+	return sourceLine.ReplaceAllStringFunc(text, func(m string) string { return filepath.Join(dir, m) })
 }
 
 // builtModule finds the finished module in its place in the cache.
@@ -155,16 +178,30 @@ func diagnostics(log []byte) string {
 	return strings.Join(lines, "\n")
 }
 
-// Warnings is what the compiler had to say of a module that BuildModule has built.
-func Warnings(module string) (string, error) {
+// Warnings is what the compiler had to say of a module that BuildModule has built
+// from dir.
+func Warnings(module, dir string) (string, error) {
 	log, err := os.ReadFile(filepath.Join(filepath.Dir(module), "build.log"))
-	return diagnostics(log), err
+	return inFolder(dir, diagnostics(log)), err
 }
 
-// reasons are the diagnostics, or the end of the log if there are none.
+// reasons are the diagnostics, those that end the build first, or the end of
+// the log if there are none.
 func reasons(log []byte) string {
-	if d := diagnostics(log); d != "" {
-		return d
+	var wrong, rest []string
+	to := &rest
+	for line := range strings.Lines(diagnostics(log)) {
+		line = strings.TrimSuffix(line, "\n")
+		if !strings.HasPrefix(line, " ") {
+			to = &rest
+			if !strings.Contains(strings.ToLower(line), "warning:") {
+				to = &wrong
+			}
+		}
+		*to = append(*to, line)
+	}
+	if all := append(wrong, rest...); len(all) > 0 {
+		return strings.Join(all, "\n")
 	}
 	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")

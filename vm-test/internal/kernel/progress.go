@@ -33,6 +33,13 @@ func (p *Progress) Start(format string, args ...any) func(detail string) {
 	}
 }
 
+// Warn tells what the compiler warned of, if it did.
+func (p *Progress) Warn(text string, err error) {
+	if p != nil && p.W != nil && text != "" && err == nil {
+		fmt.Fprintf(p.W, "nlvm: the compiler warns:\n%s\n", text)
+	}
+}
+
 // Terminal is the terminal that progress is shown on, nil if it is none.
 func (p *Progress) Terminal() *os.File {
 	if p == nil {

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+package check
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"nlpeer/labs/internal/event"
+)
+
+// Output is what a program has left.
+type Output struct {
+	Out, Err string
+	// Status is its exit status; 128 and the number of the signal that ended it.
+	Status int
+}
+
+// Run runs a program to its end, in the time of Deadline. The command is looked
+// for as a shell would: "user/user" is the student's.
+func Run(t *T, stdin string, name string, args ...string) Output {
+	t.Helper()
+	return Start(t, stdin, name, args...).Wait()
+}
+
+// A Process is a program that runs.
+type Process struct {
+	t    *T
+	cmd  *exec.Cmd
+	line string // the command line
+	out  buffer
+	err  buffer
+	done chan error
+	over *Output
+}
+
+// User is whose rights a program gets: the user of the guest without any.
+const User = 1000
+
+// Start starts a program. It is killed when the step ends.
+func Start(t *T, stdin string, name string, args ...string) *Process {
+	t.Helper()
+	return start(t, nil, stdin, name, args...)
+}
+
+// StartAs is Start as another user.
+func StartAs(t *T, uid uint32, stdin string, name string, args ...string) *Process {
+	t.Helper()
+	return start(t, &syscall.Credential{Uid: uid, Gid: uid}, stdin, name, args...)
+}
+
+func start(t *T, as *syscall.Credential, stdin string, name string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, line: strings.Join(append([]string{name}, args...), " "), done: make(chan error, 1)}
+	p.cmd = exec.Command(name, args...)
+	p.cmd.Stdin = strings.NewReader(stdin)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	// A group of its own, so that what it starts ends with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
+	p.cmd.WaitDelay = time.Second
+	doing(p.line)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("%s cannot be started: %v", p.line, err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	t.Cleanup(func() {
+		if p.over == nil {
+			p.Signal(syscall.SIGKILL)
+			<-p.done
+		}
+	})
+	return p
+}
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal to the program and all that it has started.
+func (p *Process) Signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, s) }
+
+// Wait waits for the program's end. One that does not end in time ends the step.
+func (p *Process) Wait() Output {
+	p.t.Helper()
+	if p.over != nil {
+		return *p.over
+	}
+	select {
+	case err := <-p.done:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+			p.t.Fatalf("%s: %v", p.line, err)
+		}
+		p.over = &Output{Out: p.out.String(), Err: p.err.String(), Status: p.cmd.ProcessState.ExitCode()}
+		if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signaled() {
+			p.over.Status = 128 + int(s.Signal())
+		}
+		return *p.over
+	case <-time.After(Deadline()):
+		p.t.hung = p.line
+		// Go programs answer this one with what each goroutine is doing.
+		p.Signal(syscall.SIGQUIT)
+		select {
+		case err := <-p.done:
+			p.done <- err
+		case <-time.After(Deadline() / 5):
+		}
+		p.t.Fatalf("%s had not ended after %v%s", p.line, Deadline(), p.said())
+		panic("not reached")
+	}
+}
+
+// said is what the program has printed, for a failure.
+func (p *Process) said() string {
+	text := ""
+	if out := p.out.String(); out != "" {
+		text += "\nits standard output:\n" + indent(shorten(out))
+	}
+	if out := p.err.String(); out != "" {
+		text += "\nits standard error:\n" + indent(shorten(out))
+	}
+	return text
+}
+
+// shorten leaves the first lines of a text.
+func shorten(text string) string {
+	const most = 20
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) <= most {
+		return text
+	}
+	return strings.Join(lines[:most], "") + "…\n"
+}
+
+// Line waits until the program has printed a line that contains text, and
+// returns it.
+func (p *Process) Line(text string) string {
+	p.t.Helper()
+	end := time.Now().Add(Deadline())
+	for {
+		all := p.out.String()
+		for line := range strings.Lines(all) {
+			if strings.HasSuffix(line, "\n") && strings.Contains(line, text) {
+				return strings.TrimSuffix(line, "\n")
+			}
+		}
+		select {
+		case err := <-p.done:
+			p.done <- err
+			if p.out.String() == all {
+				p.t.Fatalf("%s has ended without a line that contains %q%s", p.line, text, p.said())
+			}
+		default:
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s has not printed a line that contains %q in %v%s", p.line, text, Deadline(), p.said())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Succeeded ends the step unless the program's exit status is 0.
+func (o Output) Succeeded(t *T, what string) {
+	t.Helper()
+	if o.Status == 0 {
+		return
+	}
+	p := Process{}
+	_, _ = p.out.Write([]byte(o.Out))
+	_, _ = p.err.Write([]byte(o.Err))
+	t.Fatalf("%s ended with status %d, want 0%s", what, o.Status, p.said())
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// show runs the command that shows what the lab was about.
+func show(t *testing.T, command string) {
+	r := try(t, "show", func(t *T) {
+		for _, name := range Modules() {
+			Insmod(t, name)
+		}
+		out, err := exec.Command("sh", "-c", command+" 2>&1").Output()
+		shown := event.Shown{Command: command, Output: string(out)}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			shown.Status = exit.ExitCode()
+		}
+		emit(event.Event{Shown: &shown})
+	})
+	if r.State != event.Passed {
+		emit(event.Event{Tidy: &r})
+	}
+}
+
+// Exists says whether a file is there, such as one in /proc or /sys.
+func Exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+
+package grade
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"nlpeer/labs/internal/event"
+	"nlpeer/labs/internal/source"
+)
+
+// Exit statuses of nlvm that are not its command's.
+const (
+	statusLost      = 120
+	statusPanic     = 121
+	statusTimeout   = 122
+	statusComplaint = 123
+)
+
+// Options of a run.
+type Options struct {
+	Kernel   string    // "" for nlvm's default
+	Show     bool      // run the lab's show command when all has passed
+	Progress io.Writer // for what nlvm says while it downloads and boots
+}
+
+// limit is how long a lab's check may take in all, and NLVM_SLOW times that on a
+// slow machine.
+func limit() time.Duration {
+	d := 40 * time.Second
+	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 0 {
+		d = time.Duration(f * float64(d))
+	}
+	return d
+}
+
+// Run builds what is in a student's folder and runs the lab's check on it. The
+// error is a *CompileError, or one of the machinery. How the check went is in
+// the report, whatever it did to the kernel.
+func (t Tools) Run(ctx context.Context, lab *source.Lab, dir string, o Options) (*Report, error) {
+	r := &Report{Lab: lab}
+	env := []string{event.WantVar + "=" + event.Check}
+	if o.Show && lab.Show != "" {
+		env = append(env, event.ShowVar+"="+lab.Show)
+	}
+	return r, t.execute(ctx, lab, dir, o, env, r)
+}
+
+// Picture has the lab's exchange done by what is in the folder.
+func (t Tools) Picture(ctx context.Context, lab *source.Lab, dir string, o Options) (*event.Drawing, error) {
+	r := &Report{Lab: lab}
+	if err := t.execute(ctx, lab, dir, o, []string{event.WantVar + "=" + event.Picture}, r); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Status != 0:
+		return nil, fmt.Errorf("the exchange of lab %d ended with status %d\n%s", lab.Number, r.Status, r.Words)
+	case r.Tidy != nil && r.Tidy.State != event.Passed:
+		return nil, fmt.Errorf("the exchange of lab %d failed: %s", lab.Number, r.Tidy.Text)
+	case r.drawing == nil:
+		return nil, fmt.Errorf("lab %d has no picture", lab.Number)
+	}
+	return r.drawing, nil
+}
+
+// execute builds, runs, and fills the report.
+func (t Tools) execute(ctx context.Context, lab *source.Lab, dir string, o Options, env []string, r *Report) error {
+	to, err := t.targetOf(ctx, lab, o.Kernel)
+	if err != nil {
+		return err
+	}
+	r.Kernel = to.Name
+	temp, err := os.MkdirTemp("", "nllab-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	check := make(chan error, 1)
+	var checker string
+	go func() {
+		var err error
+		checker, err = t.checkBinary(ctx, lab, to)
+		check <- err
+	}()
+	programs, err := t.build(ctx, lab, dir, temp, to, o.Progress)
+	if cerr := <-check; err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	r.Warnings = programs.warnings
+	begun := time.Now()
+	if lab.Kind == source.Host {
+		err = t.onHost(ctx, temp, programs, checker, env, r)
+	} else {
+		err = t.inGuest(ctx, lab, temp, programs, checker, env, o, r)
+	}
+	r.Took = time.Since(begun)
+	if err != nil {
+		return err
+	}
+	return r.conclude()
+}
+
+// targetOf is what a lab is built for.
+func (t Tools) targetOf(ctx context.Context, lab *source.Lab, kernel string) (target, error) {
+	if lab.Kind == source.Host && kernel == "" {
+		return native, nil
+	}
+	return t.target(ctx, kernel)
+}
+
+// checkArgs are the check's own. Its time limit is the machine's.
+var checkArgs = []string{"-test.timeout=0", "-test.paniconexit0"}
+
+// onHost runs the check of a lab without a kernel, in a folder that has the
+// student's programs.
+func (t Tools) onHost(ctx context.Context, temp string, p built, checker string, env []string, r *Report) error {
+	work := filepath.Join(temp, "work")
+	for name, file := range p.files {
+		target := filepath.Join(work, name)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(file, target); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, limit())
+	defer cancel()
+	cmd := exec.CommandContext(limited, checker, checkArgs...)
+	cmd.Dir = work
+	cmd.Env = t.environment(env...)
+	interruptible(cmd)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	err := cmd.Run()
+	r.read(out.String())
+	r.Words = words.String()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case limited.Err() != nil:
+		r.Status = statusTimeout
+	case err != nil && !errors.As(err, &exit):
+		return err
+	default:
+		r.Status = cmd.ProcessState.ExitCode()
+	}
+	return nil
+}
+
+// inGuest runs the check in a virtual machine.
+func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p built, checker string, env []string, o Options, r *Report) error {
+	args := t.machine(lab, o.Kernel, p)
+	for _, e := range env {
+		args = append(args, "--env", e)
+	}
+	args = append(args, "--timeout", limit().String(), "--put", checker+":check", "--")
+	args = append(append(args, "./check"), checkArgs...)
+	cmd := exec.CommandContext(ctx, t.NLVM, args...)
+	record := filepath.Join(temp, "record")
+	cmd.Env = t.environment("NLVM_RECORD=" + record)
+	interruptible(cmd)
+	var out bytes.Buffer
+	words := &words{to: o.Progress}
+	cmd.Stdout, cmd.Stderr = &out, words
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	r.read(out.String())
+	r.Words = words.rest()
+	r.Status = cmd.ProcessState.ExitCode()
+	if r.Status == 2 && len(r.Steps) == 0 {
+		return fmt.Errorf("the virtual machine could not be set up\n%s", strings.TrimRight(r.Words, "\n"))
+	}
+	return r.readRecord(record)
+}
+
+// machine is the beginning of a command of nlvm that has the programs in its
+// guest.
+func (t Tools) machine(lab *source.Lab, kernel string, p built) []string {
+	args := []string{"run", "--no-module", "--image", lab.Image}
+	if kernel != "" {
+		args = append(args, "--kernel", kernel)
+	}
+	for _, m := range lab.Kmod {
+		args = append(args, "--kmod", m)
+	}
+	var puts []string
+	for name, file := range p.files {
+		puts = append(puts, file+":"+name)
+	}
+	slices.Sort(puts)
+	for _, put := range puts {
+		args = append(args, "--put", put)
+	}
+	return args
+}
+
+// interruptible makes the end of a command's context a polite one: what it has
+// started gets to clean up.
+func interruptible(cmd *exec.Cmd) {
+	// A group of its own: a Ctrl-C is ours to pass on, once.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+}
+
+// readRecord learns from nlvm's record whether the kernel complained of a run
+// that failed anyway.
+func (r *Report) readRecord(file string) error {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fields := strings.Split(strings.TrimSpace(string(text)), "\t")
+	if len(fields) >= 3 && fields[2] != "0" && (r.Status == 0 || r.Status == 1) {
+		r.Status = statusComplaint
+	}
+	return nil
+}
+
+// recognise looks for a known mistake in what was said of a crash.
+func (r *Report) recognise() string {
+	for _, name := range r.Lab.MistakeNames() {
+		m := r.Lab.Mistakes[name]
+		if m.Log != "" && regexp.MustCompile(m.Log).MatchString(r.Words) {
+			return name
+		}
+	}
+	return ""
+}
