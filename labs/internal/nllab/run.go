@@ -90,23 +90,3 @@ func (a *app) report(r *grade.Report) error {
 	}
 	return nil
 }
-
-func (a *app) generate() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "generate",
-		Short: "make skeletons and solutions from the sources of the labs",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tools, labs, err := a.course()
-			if err != nil {
-				return err
-			}
-			changed, err := source.Generate(filepath.Join(tools.Tree, "labs"), labs)
-			for _, name := range changed {
-				fmt.Fprintln(a.out, "labs/"+name)
-			}
-			return err
-		},
-	}
-	return cmd
-}

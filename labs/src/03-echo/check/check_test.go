@@ -126,3 +126,17 @@ func program(t *check.T) {
 		t.Fatalf("user/user %s and %s printed %q, want %q", text, text, got.Out, want)
 	}
 }
+
+func TestPicture(t *testing.T) { check.Picture(t, exchange) }
+
+// exchange is an echo, always the same.
+func exchange(t *check.T) []check.Datagram {
+	check.Insmod(t, module)
+	s := check.DialPort(t, check.LabProtocol, 4711, 0)
+	m := check.Message{Type: 16, Flags: unix.NLM_F_REQUEST, Seq: 1, Body: []byte("hello")}
+	s.Send(m.Bytes())
+	return []check.Datagram{
+		{Title: "The request: from port 4711 to the kernel (port 0)", Sent: true, Protocol: s.Protocol, Data: m.Bytes()},
+		{Title: "The answer: from the kernel to port 4711", Protocol: s.Protocol, Data: s.Recv("the answer")},
+	}
+}
