@@ -29,6 +29,7 @@ type Report struct {
 	Doing    string // the last that was begun
 	Took     time.Duration
 
+	modules map[string]string // see readCrash
 	planned bool
 	ended   bool
 	noise   strings.Builder // output that is no event
@@ -120,4 +121,22 @@ func (r *Report) Points() (points, of int) {
 func (r *Report) Passed() bool {
 	points, of := r.Points()
 	return r.Status == 0 && points == of && (r.Tidy == nil || r.Tidy.State == event.Passed)
+}
+
+// State is the report in a word.
+func (r *Report) State() string {
+	switch r.Status {
+	case statusLost:
+		return "lost"
+	case statusPanic:
+		return "crashed"
+	case statusTimeout:
+		return "hung"
+	case statusComplaint:
+		return "complained"
+	}
+	if r.Passed() {
+		return "solved"
+	}
+	return "partly"
 }

@@ -103,6 +103,7 @@ func (t Tools) execute(ctx context.Context, lab *source.Lab, dir string, o Optio
 		return err
 	}
 	r.Warnings = programs.warnings
+	r.modules = debugFiles(programs)
 	begun := time.Now()
 	if lab.Kind == source.Host {
 		err = t.onHost(ctx, temp, programs, checker, env, r)

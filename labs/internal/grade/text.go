@@ -4,6 +4,7 @@ package grade
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"nlpeer/labs/internal/event"
@@ -23,34 +24,181 @@ func (r *Report) Mistakes() []string {
 	return names
 }
 
-// Text is the report for the student.
+// Next is the number of the TODO of the first step that has not passed, 0 if
+// all have.
+func (r *Report) Next() int {
+	for _, s := range r.Steps {
+		if s.State != event.Passed {
+			return s.TODO
+		}
+	}
+	return 0
+}
+
+const (
+	wide  = 96
+	under = "               " // what is said of a step stands below its name
+)
+
+// Text is the report for the student, without the points.
 func (r *Report) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Lab %d: %s\n", r.Lab.Number, r.Lab.Title)
+	fmt.Fprintf(&b, "Lab %d: %s", r.Lab.Number, r.Lab.Title)
+	if r.Kernel != "" {
+		fmt.Fprintf(&b, " (kernel %s)", r.Kernel)
+	}
+	b.WriteString("\n\n")
+	if r.Warnings != "" {
+		fmt.Fprintf(&b, "The compiler warns:\n%s\n", block("  ", r.Warnings))
+	}
 	for _, s := range r.Steps {
-		got := 0
-		if s.State == event.Passed {
-			got = s.Points
-		}
-		fmt.Fprintf(&b, "  %-9s %d/%d  TODO %d  %s\n", s.State, got, s.Points, s.TODO, s.Name)
-		if s.Text != "" {
-			fmt.Fprintln(&b, "      "+strings.ReplaceAll(s.Text, "\n", "\n      "))
-		}
-		if s.Mistake != "" {
-			fmt.Fprintf(&b, "      Likely mistake (%s): %s\n", s.Mistake, r.Lab.Mistakes[s.Mistake].Help)
-		}
+		r.step(&b, s)
 	}
-	if r.Tidy != nil && r.Tidy.Text != "" {
-		fmt.Fprintln(&b, r.Tidy.Text)
+	if r.Tidy != nil && r.Tidy.State != event.Passed {
+		fmt.Fprintf(&b, "  failed       after the steps\n%s", block(under, r.Tidy.Text))
 	}
-	fmt.Fprint(&b, r.Warnings, r.Words)
+	r.machine(&b)
 	if r.Mistake != "" {
-		fmt.Fprintf(&b, "Likely mistake (%s): %s\n", r.Mistake, r.Lab.Mistakes[r.Mistake].Help)
+		fmt.Fprintf(&b, "\nLikely mistake: %s\n", fold(r.Lab.Mistakes[r.Mistake].Help, "", wide))
 	}
 	if r.Shown != nil {
-		fmt.Fprintf(&b, "$ %s\n%s", r.Shown.Command, r.Shown.Output)
+		fmt.Fprintf(&b, "\n$ %s\n%s", r.Shown.Command, r.Shown.Output)
 	}
-	points, of := r.Points()
-	fmt.Fprintf(&b, "%d of %d points (%.1f s)\n", points, of, r.Took.Seconds())
 	return b.String()
+}
+
+func (r *Report) step(b *strings.Builder, s Step) {
+	got, state, name := 0, s.State, s.Name
+	switch s.State {
+	case event.Passed:
+		got, state = s.Points, "ok"
+	case event.NotTried:
+		state = "-"
+	default:
+		name = fmt.Sprintf("TODO %d: %s", s.TODO, name)
+	}
+	fmt.Fprintf(b, "  %-8s %d/%d  %s\n", state, got, s.Points, name)
+	if s.Text != "" {
+		text := s.Text
+		if s.State == event.NotTried {
+			text = "not tried: " + text
+		}
+		b.WriteString(block(under, text))
+	}
+	if s.Mistake != "" {
+		fmt.Fprintf(b, "%sLikely mistake: %s\n", under, fold(r.Lab.Mistakes[s.Mistake].Help, under, wide))
+	}
+}
+
+// machine says what became of the machine, if that is not what should.
+func (r *Report) machine(b *strings.Builder) {
+	at := ""
+	for _, s := range r.Steps {
+		if s.State == Crashed {
+			at = fmt.Sprintf(", in the step %q", s.Name)
+		}
+	}
+	if r.Doing != "" && at != "" {
+		at += " (" + r.Doing + ")"
+	}
+	crash := readCrash(r.Words, r.modules)
+	switch r.Status {
+	case statusPanic:
+		fmt.Fprintf(b, "\nThe kernel crashed%s:\n", at)
+	case statusComplaint:
+		fmt.Fprintf(b, "\nThe kernel complained%s:\n", at)
+	case statusTimeout:
+		r.timeout(b, at)
+	case statusLost:
+		fmt.Fprintf(b, "\nThe virtual machine was lost%s:\n%s", at, block("  ", r.Words))
+	default:
+		return
+	}
+	if crash != nil {
+		b.WriteString(crash.text())
+	} else if r.Status == statusComplaint {
+		b.WriteString(block("  ", r.Words))
+	}
+	switch r.Status {
+	case statusPanic:
+		b.WriteString("It was the kernel of the virtual machine. The next run begins with a fresh one.\n")
+	case statusLost:
+		b.WriteString("Run it again.\n")
+	}
+}
+
+// timeout says what hangs.
+func (r *Report) timeout(b *strings.Builder, at string) {
+	for _, s := range r.Steps {
+		if s.Hung != "" {
+			fmt.Fprintf(b, "\nThe program %q did not end, and was ended.\n", s.Hung)
+			return
+		}
+	}
+	what := r.Doing
+	if what == "" {
+		what = "The check"
+	}
+	fmt.Fprintf(b, "\nThe time ran out%s: %s did not come back in %v.\n", at, what, limit())
+	// Nlvm asks the guest what hangs. A kernel that hangs does not answer.
+	var said []string
+	for line := range strings.Lines(r.Words) {
+		line = strings.TrimPrefix(strings.TrimRight(line, "\n"), "nlvm: ")
+		if strings.HasPrefix(line, "process ") || strings.HasPrefix(line, "    ") {
+			said = append(said, line)
+		}
+	}
+	if len(said) > 0 {
+		b.WriteString(block("  ", strings.Join(said, "\n")))
+	} else if r.Kernel != "" {
+		b.WriteString("The kernel itself did not answer any more: it is busy in a loop, or waits with interrupts off.\n")
+	}
+}
+
+// block indents a text.
+func block(indent, text string) string {
+	text = strings.TrimRight(text, "\n")
+	if text == "" {
+		return ""
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text + "\n") {
+		if strings.TrimSpace(line) != "" {
+			b.WriteString(indent)
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// fold breaks a text into lines; those behind the first are indented.
+func fold(text, indent string, width int) string {
+	var b strings.Builder
+	column := len(indent) + len("Likely mistake: ")
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case column+1+len(word) > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += len([]rune(word))
+	}
+	return b.String()
+}
+
+// debugFiles are the student's modules with what a debugger needs, by name.
+func debugFiles(p built) map[string]string {
+	files := map[string]string{}
+	for name, file := range p.files {
+		if filepath.Ext(name) == ".ko" {
+			module := strings.TrimSuffix(filepath.Base(name), ".ko")
+			files[strings.ReplaceAll(module, "-", "_")] = strings.TrimSuffix(file, ".ko") + ".debug"
+		}
+	}
+	return files
 }

@@ -19,12 +19,16 @@ func (a *app) generate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate [flags]",
 		Short: "make skeletons and solutions from the sources of the labs",
-		Args:  cobra.NoArgs,
+		Long: `Generate is for those who write labs. From labs/src it makes what students begin
+with and the solutions, labs/NN-name and labs/solutions.`,
+		Example: "  nllab generate\n  nllab generate --record 3",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tools, labs, err := a.course()
+			s, err := a.session(false)
 			if err != nil {
 				return err
 			}
+			tools, labs := s.tools, s.labs
 			for _, n := range record {
 				lab, err := source.Find(labs, n)
 				if err != nil {

@@ -22,10 +22,15 @@ func (a *app) prove() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			failed := false
 			for _, arg := range args {
-				tools, lab, err := a.lab(arg)
+				s, err := a.session(false)
 				if err != nil {
 					return err
 				}
+				lab, err := s.lab(arg)
+				if err != nil {
+					return err
+				}
+				tools := s.tools
 				var cases []prove.Case
 				for _, c := range prove.Stages(lab) {
 					if len(mistakes) > 0 && !contains(mistakes, c.Variant.Mistake) {

@@ -3,85 +3,126 @@
 package nllab
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
-	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"nlpeer/labs/internal/grade"
 	"nlpeer/labs/internal/source"
+	"nlpeer/labs/internal/student"
 )
 
-func (a *app) list() *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "list the labs",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, labs, err := a.course()
-			if err != nil {
-				return err
-			}
-			for _, l := range labs {
-				fmt.Fprintf(a.out, "%3d  %s\n", l.Number, l.Title)
-			}
-			return nil
-		},
-	}
+// runFlags are those of commands that run something of a student's.
+type runFlags struct {
+	kernel string
+	folder string
 }
 
-// course finds the tools and reads the labs.
-func (a *app) course() (grade.Tools, []*source.Lab, error) {
-	tools, err := grade.FindTools()
-	if err != nil {
-		return tools, nil, err
-	}
-	labs, err := source.Course(tools.LabsDir())
-	return tools, labs, err
-}
-
-func (a *app) lab(arg string) (grade.Tools, *source.Lab, error) {
-	tools, labs, err := a.course()
-	if err != nil {
-		return tools, nil, err
-	}
-	n, err := strconv.Atoi(arg)
-	if err != nil {
-		return tools, nil, fmt.Errorf("%q is no number of a lab", arg)
-	}
-	lab, err := source.Find(labs, n)
-	return tools, lab, err
+func (f *runFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.kernel, "kernel", "", "kernel `NAME`, see nlvm kernels (default: that of this machine's Debian release)")
+	cmd.Flags().StringVar(&f.folder, "folder", "", "take the lab's files from `DIR`, and remember nothing")
+	_ = cmd.MarkFlagDirname("folder")
 }
 
 func (a *app) run() *cobra.Command {
-	var kernel, folder string
+	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run N",
+		Use:   "run [flags] N",
 		Short: "build and check a lab",
-		Args:  cobra.ExactArgs(1),
+		Long: `Run builds what is in the folder of lab N, checks it, and says which points it gets.
+A lab with a kernel module is checked in a virtual machine. The first run downloads
+and boots one, which takes a minute; then a verdict takes some seconds.
+
+When all is passed, the lab shows what it was about.`,
+		Example:           "  nllab run 3\n  nllab run --kernel 5.10 3",
+		Args:              oneLab,
+		ValidArgsFunction: a.completeLab,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tools, lab, err := a.lab(args[0])
+			s, err := a.session(f.folder == "")
 			if err != nil {
 				return err
 			}
-			if folder == "" {
-				folder = filepath.Join(tools.Tree, "labs", lab.ID)
-			}
-			r, err := tools.Run(cmd.Context(), lab, folder, grade.Options{Kernel: kernel, Show: true, Progress: a.err})
+			l, err := s.lab(args[0])
 			if err != nil {
 				return err
 			}
-			return a.report(r)
+			return a.check(cmd.Context(), s, l, f)
 		},
 	}
-	cmd.Flags().StringVar(&kernel, "kernel", "", "kernel `NAME`, see nlvm kernels")
-	cmd.Flags().StringVar(&folder, "folder", "", "check the lab in `DIR`")
+	f.register(cmd)
 	return cmd
 }
 
-func (a *app) report(r *grade.Report) error {
+// check runs a lab once, and remembers how it went.
+func (a *app) check(ctx context.Context, s *session, l *source.Lab, f runFlags) error {
+	o := grade.Options{Kernel: f.kernel, Show: true, Progress: a.err}
+	if f.folder != "" {
+		r, err := s.tools.Run(ctx, l, f.folder, o)
+		if err != nil {
+			return err
+		}
+		return a.report(s, r, f.folder, false)
+	}
+	folder, err := s.folder(l)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.root.Lock(fmt.Sprintf("run %d", l.Number))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := s.tools.Run(ctx, l, folder, o)
+	if err != nil {
+		return err
+	}
+	// The verdict is told even if it cannot be remembered.
+	return errors.Join(a.report(s, r, folder, true), s.root.Update(func(p *student.Progress) { remember(p, r) }))
+}
+
+// remember adds a run to what is known.
+func remember(p *student.Progress, r *grade.Report) {
+	mine := p.Labs[r.Lab.Number]
+	mine.Tries++
+	mine.Points, mine.Of = r.Points()
+	mine.Best = max(mine.Best, mine.Points)
+	mine.Next = r.Next()
+	if r.Passed() && mine.Solved == nil {
+		now := time.Now().Truncate(time.Second)
+		mine.Solved = &now
+	}
+	p.Labs[r.Lab.Number] = mine
+}
+
+// report prints how a run went and what to do next. Its error is the status.
+func (a *app) report(s *session, r *grade.Report, folder string, own bool) error {
 	fmt.Fprint(a.out, r.Text())
+	points, of := r.Points()
+	if r.Lab.Graded() {
+		fmt.Fprintf(a.out, "\n%d of %d points, in %.1f s.", points, of, r.Took.Seconds())
+	}
+	if next := r.Next(); next > 0 {
+		fmt.Fprintf(a.out, " Next: TODO %d, %s", next, r.Lab.Todos[next-1].Title)
+		if place := student.Place(r.Lab, folder, next); place != "" {
+			fmt.Fprintf(a.out, " (%s)", place)
+		}
+		fmt.Fprintf(a.out, ".\n")
+		if own {
+			fmt.Fprintf(a.out, "A hint: nllab hint %d\n", r.Lab.Number)
+		}
+	} else if r.Passed() {
+		if r.Lab.Graded() {
+			fmt.Fprintf(a.out, " All of it!\n")
+		}
+		if own {
+			a.after(s, r.Lab)
+		}
+	} else {
+		fmt.Fprintln(a.out)
+	}
 	switch {
 	case r.Status >= 120:
 		return status(r.Status)
@@ -89,4 +130,21 @@ func (a *app) report(r *grade.Report) error {
 		return status(exitPoints)
 	}
 	return nil
+}
+
+// after says what there is to do after a lab.
+func (a *app) after(s *session, l *source.Lab) {
+	if l.Graded() {
+		fmt.Fprintf(a.out, "To compare: nllab solution %d. Its bytes: nllab picture %d.", l.Number, l.Number)
+		if l.Trace.Command != "" {
+			fmt.Fprintf(a.out, " Its way through the kernel: nllab trace %d.", l.Number)
+		}
+		fmt.Fprintln(a.out)
+	}
+	for _, next := range s.labs {
+		if next.Number > l.Number {
+			fmt.Fprintf(a.out, "Next is lab %d: %s (%s).\n", next.Number, next.Title, shorten(s.root.Lab(next)+"/README.md"))
+			return
+		}
+	}
 }

@@ -237,6 +237,25 @@ func (l *Lab) Graded() bool { return len(l.Todos) > 0 }
 // MistakeNames are the names of the known mistakes, sorted.
 func (l *Lab) MistakeNames() []string { return slices.Sorted(maps.Keys(l.Mistakes)) }
 
+// A Piece is the solution of a region: lines of a file.
+type Piece struct {
+	File  string
+	Lines []string
+}
+
+// Solution returns what solves a TODO.
+func (l *Lab) Solution(todo int) []Piece {
+	var pieces []Piece
+	for _, name := range slices.Sorted(maps.Keys(l.files)) {
+		for _, p := range l.files[name].parts {
+			if p.region != nil && p.region.todo == todo {
+				pieces = append(pieces, Piece{File: name, Lines: p.region.solved})
+			}
+		}
+	}
+	return pieces
+}
+
 // Has says whether the lab has a folder of that name, one of StudentDirs.
 func (l *Lab) Has(dir string) bool {
 	for name := range l.files {

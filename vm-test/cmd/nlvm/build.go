@@ -26,7 +26,8 @@ func newBuild() *cobra.Command {
 		Use:   "build [flags] FOLDER",
 		Short: "Build the module of a folder for a kernel, and print its path",
 		Long: `Build builds the module of a folder that has a Kbuild file, and prints the path of
-the module, which is in the cache. What has been built of the very same files is
+the module, which is in the cache; beside it is NAME.debug, which is the module
+with what a debugger needs. What has been built of the very same files is
 not built again. Nothing is written into the folder.
 
 What the compiler says goes to standard error, errors first. The exit status is 1

@@ -207,21 +207,29 @@ func reasons(log []byte) string {
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// install strips the module and moves it to its place, with the log.
+// install strips the module and moves it to its place, with the log, and the
+// module as it was, NAME.debug, for whoever looks for lines of the source.
 func install(c *cache.Cache, k kernel.Unpacked, work, home string, log []byte) (string, error) {
 	file, err := builtModule(work)
 	if err != nil {
 		return "", errors.New("the Kbuild built no module, or more than one")
 	}
-	if out, err := exec.Command(kernel.Architecture(k.Arch).Cross()+"strip", "--strip-debug", file).CombinedOutput(); err != nil {
+	whole := strings.TrimSuffix(file, ".ko") + ".debug"
+	if err := os.Link(file, whole); err != nil {
+		return "", err
+	}
+	// The output is another file: the link is to stay as it is.
+	if out, err := exec.Command(kernel.Architecture(k.Arch).Cross()+"strip", "--strip-debug", "-o", file+".stripped", file).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("strip: %w: %s", err, out)
 	}
 	result, err := c.TempDir("result")
 	if err != nil {
 		return "", err
 	}
-	if err := os.Rename(file, filepath.Join(result, filepath.Base(file))); err != nil {
-		return "", err
+	for from, to := range map[string]string{file + ".stripped": file, whole: whole} {
+		if err := os.Rename(from, filepath.Join(result, filepath.Base(to))); err != nil {
+			return "", err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(result, "build.log"), log, 0o644); err != nil {
 		return "", err
