@@ -61,9 +61,10 @@ func newMatrix() *cobra.Command {
 		Short: "Run the suites on many kernels, and make a table of the results",
 		Long: `Matrix runs the suites below vm-test/suites, or those named, on the kernels that
 every change is tested on (` + strings.Join(everyday, ", ") + `), with --all on all
-that nlvm knows, as many at once as machines may run. It writes the table to
-standard output, and with all reasons to matrix.md and matrix.json in --out.
-How it goes on is told on standard error.
+of Debian's that nlvm knows, as many at once as machines may run. It writes the
+table to standard output, and with all reasons to matrix.md and matrix.json in
+--out, where the suites' own output is too. How it goes on is told on standard
+error, as go test does.
 
 A suite that has passed is not run again with the very same files (test, module,
 commands, kernel, nlvm): its result is taken from the cache, and an interrupted
@@ -81,8 +82,8 @@ something did.`,
 		},
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringArrayVar(&m.kernels, "kernel", nil, "a kernel `NAME`, see nlvm kernels (repeatable)")
-	cmd.Flags().BoolVar(&m.all, "all", false, "all kernels that nlvm knows")
+	cmd.Flags().StringArrayVar(&m.kernels, "kernel", nil, "a kernel `NAME`, see nlvm kernels, or default (repeatable)")
+	cmd.Flags().BoolVar(&m.all, "all", false, "all kernels of Debian's that nlvm knows")
 	cmd.Flags().BoolVar(&m.fresh, "fresh", false, "run also what has passed with the very same files")
 	cmd.Flags().StringVar(&m.out, "out", "build/matrix", "`FOLDER` for matrix.md and matrix.json")
 	cmd.Flags().StringVar(&m.docs, "docs", "", "put the table into the marked place of a `FILE`, too")
@@ -103,15 +104,20 @@ func (m *matrixRun) do() error {
 		return errors.New("--all and --kernel contradict each other; give one of them")
 	}
 	if len(m.kernels) == 0 {
-		m.kernels = everyday
+		m.kernels = slices.Clone(everyday)
 	}
 	if m.all {
-		m.kernels = kernel.Names()
+		m.kernels = kernel.Released()
 	}
-	for _, name := range m.kernels {
-		if _, err := kernel.Find(name); err != nil {
+	for i, name := range m.kernels {
+		if name == "default" {
+			name = ""
+		}
+		k, err := kernel.Find(name)
+		if err != nil {
 			return err
 		}
+		m.kernels[i] = k.Name
 	}
 	places, err := machine.Places()
 	if err != nil {
@@ -136,7 +142,7 @@ func (m *matrixRun) do() error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 
-	table := matrix.Table{Kernels: m.kernels}
+	table := matrix.Table{Date: time.Now().Format(time.DateOnly), Kernels: m.kernels}
 	jobs := make(chan job)
 	var mu sync.Mutex
 	add := func(r matrix.Result) {
@@ -150,7 +156,7 @@ func (m *matrixRun) do() error {
 		workers.Go(func() {
 			for j := range jobs {
 				if r, err := m.run(ctx, j); err != nil {
-					add(broken(j.kernel.Name, j.kernel.Version, j.suite, err))
+					add(broken(j.kernel.Name, version(j.kernel), j.suite, err))
 				} else {
 					add(r)
 				}
@@ -302,10 +308,15 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 	if err != nil && !errors.As(err, &exit) {
 		return r, err
 	}
-	r = matrix.Result{Kernel: j.kernel.Name, Version: j.kernel.Version, Suite: j.suite,
-		Status: cmd.ProcessState.ExitCode(), Seconds: time.Since(start).Seconds()}
-	if err := r.Read(&events); err != nil {
+	r = matrix.Result{Kernel: j.kernel.Name, Version: version(j.kernel), Suite: j.suite,
+		Status: cmd.ProcessState.ExitCode(), Seconds: time.Since(start).Seconds(),
+		Processor: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	if err := r.Read(bytes.NewReader(events.Bytes())); err != nil {
 		return r, fmt.Errorf("%w\n%s", err, notes.String())
+	}
+	log := filepath.Join(m.out, j.kernel.Name, j.suite+".log")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(log), 0o755), os.WriteFile(log, matrix.Text(events.Bytes()), 0o644)); err != nil {
+		return r, err
 	}
 	if !r.OK() {
 		return r, nil
@@ -325,27 +336,31 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 	return r, cache.Commit(fresh, kept)
 }
 
+// version names exactly one kernel: its release, and the package's version.
+func version(u kernel.Unpacked) string { return u.Version + " (" + u.Package + ")" }
+
 // broken is the result of what could not even be run.
 func broken(kernel, version, suite string, err error) matrix.Result {
 	return matrix.Result{Kernel: kernel, Version: version, Suite: suite, Status: statusUsage,
 		Failed: []matrix.Outcome{{Reason: err.Error()}}, Skipped: []matrix.Outcome{}}
 }
 
-// tell says on standard error how one suite went.
+// tell says on standard error how one suite went, as go test would.
 func tell(r matrix.Result) {
-	how := fmt.Sprintf("%d passed", r.Passed)
-	if n := len(r.Skipped); n > 0 {
-		how += fmt.Sprintf(", %d skipped", n)
+	took := "(cached)"
+	if !r.Repeated {
+		took = fmt.Sprintf("%.1fs", r.Seconds)
 	}
-	if r.Repeated {
-		how += ", as before"
-	} else {
-		how += fmt.Sprintf(" (%.0f s)", r.Seconds)
-	}
-	fmt.Fprintf(os.Stderr, "%s %s: %s\n", r.Kernel, r.Suite, how)
+	how := "ok  "
 	for _, f := range r.Failed {
-		fmt.Fprintf(os.Stderr, "%s %s: FAILED %s\n    %s\n", r.Kernel, r.Suite, f.Test, strings.ReplaceAll(f.Reason, "\n", "\n    "))
+		how = "FAIL"
+		fmt.Fprintf(os.Stderr, "--- FAIL: %s\n    %s\n", f.Test, strings.ReplaceAll(f.Reason, "\n", "\n    "))
 	}
+	fmt.Fprintf(os.Stderr, "%s\tnlpeer/%s/%s\t%s\t[%s] %d passed", how, suitesDir, r.Suite, took, r.Kernel, r.Passed)
+	if n := len(r.Skipped); n > 0 {
+		fmt.Fprintf(os.Stderr, ", %d skipped", n)
+	}
+	fmt.Fprintln(os.Stderr)
 }
 
 // report writes the table everywhere it belongs.

@@ -73,6 +73,17 @@ func Names() []string {
 	return names
 }
 
+// Released are the names of those that Debian has built.
+func Released() []string {
+	var names []string
+	for _, k := range Table {
+		if !k.FromSource() {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 // Default is the name of the kernel of this machine's release.
 func Default() string {
 	f, err := os.Open("/etc/os-release")

@@ -43,6 +43,15 @@ const bad = `{"Action":"run","Test":"TestC"}
 {"Action":"output","Test":"TestF","Output":"panic\n"}
 `
 
+// lacking are two more skips of a kernel.
+const lacking = `{"Action":"run","Test":"TestX"}
+{"Action":"output","Test":"TestX","Output":"    x_test.go:7: kernel 7.3 has not: sound\n"}
+{"Action":"skip","Test":"TestX"}
+{"Action":"run","Test":"TestZ"}
+{"Action":"output","Test":"TestZ","Output":"    x_test.go:9: kernel 7.3 has not: colours\n"}
+{"Action":"skip","Test":"TestZ"}
+`
+
 func read(t *testing.T, r matrix.Result, events string) matrix.Result {
 	t.Helper()
 	if err := r.Read(strings.NewReader(events)); err != nil {
@@ -80,9 +89,16 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	want := "=== RUN   TestA\n    b_test.go:7: kernel 5.10 has not: colours\n"
+	if got := string(matrix.Text([]byte(events))); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestTable(t *testing.T) {
-	table := matrix.Table{Kernels: []string{"5.10", "7.3"}, Results: []matrix.Result{
-		read(t, matrix.Result{Kernel: "7.3", Version: "7.3.4", Suite: "zoo"}, bad),
+	table := matrix.Table{Date: "2026-11-30", Kernels: []string{"5.10", "7.3"}, Results: []matrix.Result{
+		read(t, matrix.Result{Kernel: "7.3", Version: "7.3.4", Suite: "zoo"}, bad+lacking),
 		read(t, matrix.Result{Kernel: "7.3", Version: "7.3.4", Suite: "echo", Seconds: 3}, `{"Action":"run","Test":"TestA"}{"Action":"pass","Test":"TestA"}`),
 		read(t, matrix.Result{Kernel: "5.10", Version: "5.10.9", Suite: "echo"}, events),
 	}}
@@ -90,14 +106,14 @@ func TestTable(t *testing.T) {
 | suite | 5.10 | 7.3 |
 | --- | --- | --- |
 | ` + "`echo`" + ` | 2, 1 skipped | 1 |
-| ` + "`zoo`" + ` | - | 1, **4 failed** |
-| all | 2, 1 skipped | 2, **4 failed** |
+| ` + "`zoo`" + ` | - | 1, 2 skipped, **4 failed** |
+| all | 2, 1 skipped | 2, 2 skipped, **4 failed** |
 
-The kernels: 5.10 is 5.10.9, 7.3 is 7.3.4.
+This was on 2026-11-30. The kernels: 5.10 is 5.10.9, 7.3 is 7.3.4.
 
 Skipped, because the kernel lacks what they are about:
 
-` + "- 5.10, `echo TestB/two`: colours" + `
+` + "- colours (not in 5.10, 7.3): `echo TestB/two`, `zoo TestZ`\n- sound (not in 7.3): `zoo TestX`" + `
 
 Failed:
 

@@ -4,6 +4,7 @@
 package matrix
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,15 +15,18 @@ import (
 
 // Result is what became of one suite on one kernel.
 type Result struct {
-	Kernel   string    `json:"kernel"` // its name in nlvm kernels
-	Version  string    `json:"version"`
-	Suite    string    `json:"suite"`
-	Passed   int       `json:"passed"`
-	Failed   []Outcome `json:"failed"`
-	Skipped  []Outcome `json:"skipped"`
-	Status   int       `json:"status"` // of nlvm
-	Seconds  float64   `json:"seconds"`
-	Repeated bool      `json:"repeated"` // the result of an earlier run of the very same files
+	Kernel  string    `json:"kernel"` // its name in nlvm kernels
+	Version string    `json:"version"`
+	Suite   string    `json:"suite"`
+	Passed  int       `json:"passed"`
+	Failed  []Outcome `json:"failed"`
+	Skipped []Outcome `json:"skipped"`
+	Status  int       `json:"status"` // of nlvm
+	Seconds float64   `json:"seconds"`
+	// Processor is how many seconds of one processor it took, which does not
+	// depend on what else the machine had to do.
+	Processor float64 `json:"processor_seconds"`
+	Repeated  bool    `json:"repeated"` // the result of an earlier run of the very same files
 }
 
 // Outcome is a test that did not simply pass. A suite that failed besides its
@@ -104,6 +108,16 @@ func (r *Result) Read(events io.Reader) error {
 		r.Failed = append(r.Failed, Outcome{"", said(text("").String())})
 	}
 	return nil
+}
+
+// Text is all that was printed, of the events of one suite.
+func Text(events []byte) []byte {
+	var text []byte
+	dec := json.NewDecoder(bytes.NewReader(events))
+	for e := (event{}); dec.Decode(&e) == nil; e = (event{}) {
+		text = append(text, e.Output...)
+	}
+	return text
 }
 
 // anyBelow says whether a subtest of test went wrong.

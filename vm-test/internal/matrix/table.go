@@ -12,6 +12,7 @@ import (
 
 // Table is the results of one run.
 type Table struct {
+	Date    string   `json:"date"`    // of the run, as in 2026-11-30
 	Kernels []string `json:"kernels"` // in their order
 	Results []Result `json:"results"`
 }
@@ -22,7 +23,7 @@ func (t Table) OK() bool {
 }
 
 // Markdown is the table for people, and what there is to say about its cells.
-// It holds no times, so it changes only with what it says.
+// It holds no times but the day, so it changes only with what it says.
 func (t Table) Markdown() string {
 	type cell struct{ suite, kernel string }
 	cells := make(map[cell]Result)
@@ -61,7 +62,7 @@ func (t Table) Markdown() string {
 		}
 		return sum.short(true)
 	})
-	b.WriteString("\nThe kernels: ")
+	fmt.Fprintf(&b, "\nThis was on %s. The kernels: ", t.Date)
 	for i, k := range t.Kernels {
 		if i > 0 {
 			b.WriteString(", ")
@@ -70,14 +71,8 @@ func (t Table) Markdown() string {
 	}
 	b.WriteString(".\n")
 
-	t.list(&b, "Skipped, because the kernel lacks what they are about:", func(r Result) []Outcome { return r.Skipped }, func(o Outcome) string {
-		_, feature, _ := strings.Cut(o.Reason, explained)
-		return feature
-	})
-	t.list(&b, "Failed:", func(r Result) []Outcome { return r.Failed }, func(o Outcome) string {
-		first, _, _ := strings.Cut(o.Reason, "\n")
-		return strings.ReplaceAll(first, "|", "¦")
-	})
+	t.skipped(&b)
+	t.failed(&b)
 	return b.String()
 }
 
@@ -96,24 +91,58 @@ func (r Result) short(ran bool) string {
 	return s
 }
 
-// list writes the outcomes of one kind, kernel by kernel.
-func (t Table) list(b *strings.Builder, title string, kind func(Result) []Outcome, reason func(Outcome) string) {
+// skipped writes what kernels lack, each with the kernels and the tests.
+func (t Table) skipped(b *strings.Builder) {
+	type lack struct{ kernels, tests []string }
+	features := make(map[string]*lack)
+	add := func(to *[]string, s string) {
+		if !slices.Contains(*to, s) {
+			*to = append(*to, s)
+		}
+	}
+	for _, k := range t.Kernels {
+		for _, r := range t.Results {
+			for _, o := range r.Skipped {
+				if r.Kernel != k {
+					continue
+				}
+				_, feature, _ := strings.Cut(o.Reason, explained)
+				if features[feature] == nil {
+					features[feature] = new(lack)
+				}
+				add(&features[feature].kernels, k)
+				add(&features[feature].tests, "`"+r.Suite+" "+o.Test+"`")
+			}
+		}
+	}
+	if len(features) == 0 {
+		return
+	}
+	b.WriteString("\nSkipped, because the kernel lacks what they are about:\n\n")
+	for _, f := range slices.Sorted(maps.Keys(features)) {
+		fmt.Fprintf(b, "- %s (not in %s): %s\n", f, strings.Join(features[f].kernels, ", "), strings.Join(features[f].tests, ", "))
+	}
+}
+
+// failed writes what went wrong, kernel by kernel.
+func (t Table) failed(b *strings.Builder) {
 	first := true
 	for _, k := range t.Kernels {
 		for _, r := range t.Results {
 			if r.Kernel != k {
 				continue
 			}
-			for _, o := range kind(r) {
+			for _, o := range r.Failed {
 				if first {
-					b.WriteString("\n" + title + "\n\n")
+					b.WriteString("\nFailed:\n\n")
 					first = false
 				}
 				name := r.Suite
 				if o.Test != "" {
 					name += " " + o.Test
 				}
-				fmt.Fprintf(b, "- %s, `%s`: %s\n", k, name, reason(o))
+				reason, _, _ := strings.Cut(o.Reason, "\n")
+				fmt.Fprintf(b, "- %s, `%s`: %s\n", k, name, strings.ReplaceAll(reason, "|", "¦"))
 			}
 		}
 	}
