@@ -22,10 +22,10 @@ import (
 // a buffer if that is half of it (netlink_trim in net/netlink/af_netlink.c). So
 // a message of n bytes takes up to 2*(n+320)+256 alone, and several that share
 // a datagram take less than that each. Newer kernels have a pool for short ones,
-// with 960 bytes for each at the most.
+// where each takes 960 bytes, however short it is; the shortest has 16.
 
 // roomFor is what an answer of n bytes may take of the receive buffer.
-func roomFor(n int) int { return 2*n + 896 }
+func roomFor(n int) int { return 2*n + 960 - 2*wire.HeaderLen }
 
 const (
 	// ackRoom is that of an acknowledgment. That of an error is the longest: it
