@@ -266,9 +266,9 @@ func TestSmallBuffer(t *testing.T) {
 					cfg.ReceiveBuffer = buffer
 					conn := dial(t, cfg)
 					b := conn.NewBatch()
-					n := 4096
+					n := 1024
 					if cfg.Carrier != client.Raw {
-						n = 500
+						n = 256
 					}
 					// The shortest take more for their length than all others.
 					for _, size := range []int{0, 64} {
