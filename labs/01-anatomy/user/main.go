@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+// User takes netlink messages apart, and puts them together.
+//
+//	user parse < DATAGRAM
+//	user build TYPE FLAGS SEQUENCE PORT [ATTRIBUTE=HEX…] > DATAGRAM
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Sizes of struct nlmsghdr and struct nlattr (in older texts struct rtattr).
+const (
+	headerLen = 16
+	attrLen   = 4
+)
+
+// The two upper bits of an attribute's type are flags.
+const (
+	flagNested   = 0x8000 // NLA_F_NESTED: the value is attributes
+	flagNetOrder = 0x4000 // NLA_F_NET_BYTEORDER: the value is big-endian
+	typeMask     = 0x3fff // NLA_TYPE_MASK
+)
+
+// align rounds a length up to a multiple of four, as NLMSG_ALIGN() and
+// NLA_ALIGN() do.
+func align(n int) int { return (n + 3) &^ 3 }
+
+// A header is a struct nlmsghdr.
+type header struct {
+	Len   uint32
+	Type  uint16
+	Flags uint16
+	Seq   uint32
+	Port  uint32
+}
+
+// parseHeader reads a header. b has at least headerLen bytes.
+func parseHeader(b []byte) header {
+	// TODO(1): five numbers, one behind the other, in the byte order of this
+	// machine: binary.NativeEndian.
+	_ = binary.NativeEndian
+	return header{Len: headerLen}
+}
+
+// parse prints all messages of a datagram.
+func parse(w io.Writer, b []byte) {
+	// TODO(2): this is right for one message whose length is right. A datagram
+	// may have several, each at a multiple of four; and a length may be too
+	// large, or too small, even 0: then nothing behind it can be trusted. In
+	// the end b is what is left over.
+	if len(b) >= headerLen {
+		h := parseHeader(b)
+		printHeader(w, h)
+		if int(h.Len) == len(b) {
+			printAttributes(w, b[headerLen:], 1)
+			b = nil
+		}
+	}
+	printRest(w, b, 0)
+}
+
+// printAttributes prints a run of attributes; depth is 1, and one more in each
+// nest.
+func printAttributes(w io.Writer, b []byte, depth int) {
+	// TODO(3): as in parse. An attribute is a uint16 of length (its header
+	// included), a uint16 of type, and the value. printAttribute() prints one;
+	// the value of a nested one is attributes, a level deeper. In the end b is
+	// what is left over.
+	_ = printAttribute
+	printRest(w, b, depth)
+}
+
+// build makes a message of a header and attributes. Its Len is not filled in.
+func build(h header, attrs []attribute) []byte {
+	// TODO(4): the header; then each attribute: length (without padding), type,
+	// value, zeros up to a multiple of four. Only then do you know the length
+	// of the message. binary.NativeEndian.AppendUint32() and PutUint32() help.
+	return nil
+}
+
+// An attribute is one to be put into a message.
+type attribute struct {
+	typ   uint16
+	value []byte
+}
+
+// How things are printed. The program in C prints the same.
+
+func printHeader(w io.Writer, h header) {
+	fmt.Fprintf(w, "message: length %d, type %d, flags 0x%x, sequence %d, port %d\n", h.Len, h.Type, h.Flags, h.Seq, h.Port)
+}
+
+func printAttribute(w io.Writer, typ uint16, value []byte, depth int) {
+	flags := ""
+	if typ&flagNested != 0 {
+		flags += " (nested)"
+	}
+	if typ&flagNetOrder != 0 {
+		flags += " (big-endian)"
+	}
+	fmt.Fprintf(w, "%*sattribute %d%s: %d bytes: %x\n", 2*depth, "", typ&typeMask, flags, len(value), value)
+}
+
+func printRest(w io.Writer, b []byte, depth int) {
+	if len(b) > 0 {
+		fmt.Fprintf(w, "%*s%d bytes left over\n", 2*depth, "", len(b))
+	}
+}
+
+func runBuild(args []string) error {
+	if len(args) < 4 {
+		return errors.New("usage: user build TYPE FLAGS SEQUENCE PORT [ATTRIBUTE=HEX…]")
+	}
+	var n [4]uint64
+	for i, bits := range []int{16, 16, 32, 32} {
+		var err error
+		if n[i], err = strconv.ParseUint(args[i], 0, bits); err != nil {
+			return err
+		}
+	}
+	h := header{Type: uint16(n[0]), Flags: uint16(n[1]), Seq: uint32(n[2]), Port: uint32(n[3])}
+	var attrs []attribute
+	for _, arg := range args[4:] {
+		typ, value, _ := strings.Cut(arg, "=")
+		t, err := strconv.ParseUint(typ, 0, 16)
+		if err != nil {
+			return err
+		}
+		v, err := hex.DecodeString(value)
+		if err != nil {
+			return err
+		}
+		attrs = append(attrs, attribute{uint16(t), v})
+	}
+	_, err := os.Stdout.Write(build(h, attrs))
+	return err
+}
+
+func runParse() error {
+	b, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(os.Stdout)
+	parse(w, b)
+	return w.Flush()
+}
+
+func main() {
+	err := errors.New("usage: user parse|build …")
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "parse":
+		err = runParse()
+	case len(os.Args) > 1 && os.Args[1] == "build":
+		err = runBuild(os.Args[2:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "user:", err)
+		os.Exit(1)
+	}
+}
