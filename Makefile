@@ -22,7 +22,7 @@ export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
 .PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
-	test-matrix test-debug coverage fuzz vm lint generate install uninstall clean help
+	labs-check test-matrix test-debug coverage fuzz vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -63,6 +63,11 @@ test-matrix: commands
 breakdown: commands
 	@tools/deps vm
 	$(GO) run ./tools/breakdown
+
+## make labs-check	prove of all labs: stages, solutions, texts; ALL=1: on all kernels
+labs-check: commands
+	@tools/deps $(if $(ALL),matrix-all,matrix)
+	$(bin)/nllab prove $(if $(ALL),--all-kernels) $(if $(FRESH),--fresh)
 
 ## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes)
 test-debug: commands
@@ -115,10 +120,10 @@ install: commands
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(source)/kmod $(source)/include/uapi/linux
-	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlbench $(bin)/nlvm $(DESTDIR)$(PREFIX)/bin
+	install $(bin)/nlecho $(bin)/nlsub $(bin)/nlctl $(bin)/nlbench $(bin)/nlvm $(bin)/nllab $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/nlpeer/wireshark share/wireshark/*.lua
-	for c in nlecho nlsub nlctl nlbench nlvm; do \
+	for c in nlecho nlsub nlctl nlbench nlvm nllab; do \
 		$(bin)/$$c completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c || exit 1; done
 	install -m 644 -t $(source) Kbuild VERSION dkms.conf
 	install -m 644 -t $(source)/kmod kmod/*.[ch]
@@ -127,7 +132,7 @@ install: commands
 
 ## make uninstall		take it all away again
 uninstall:
-	for c in nlecho nlsub nlctl nlbench nlvm; do \
+	for c in nlecho nlsub nlctl nlbench nlvm nllab; do \
 		rm -f $(DESTDIR)$(PREFIX)/bin/$$c $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c \
 			$(DESTDIR)$(PREFIX)/share/man/man1/$$c.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$c-*.1; done
 	rm -rf $(source) $(DESTDIR)$(PREFIX)/share/nlpeer

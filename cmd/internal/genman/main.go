@@ -28,6 +28,7 @@ import (
 	"nlpeer/cmd/internal/nlctl"
 	"nlpeer/cmd/internal/nlecho"
 	"nlpeer/cmd/internal/nlsub"
+	"nlpeer/labs/nllab"
 )
 
 // date is that of the pages. They are dated by hand, so that they are the same
@@ -85,7 +86,8 @@ func write(dir string) error {
 // generate returns the pages by their file names.
 func generate() (map[string][]byte, error) {
 	pages := make(map[string][]byte)
-	for _, build := range []func(*cli.Streams) *cobra.Command{nlecho.Command, nlsub.Command, nlctl.Command, nlbench.Command} {
+	labs := func(*cli.Streams) *cobra.Command { return nllab.Command() }
+	for _, build := range []func(*cli.Streams) *cobra.Command{nlecho.Command, nlsub.Command, nlctl.Command, nlbench.Command, labs} {
 		root := build(cli.NewStreams(nil, nil, nil))
 		cli.Prepare(root)
 		if err := tree(pages, root); err != nil {

@@ -7,7 +7,7 @@ package main
 import (
 	"os"
 
-	"nlpeer/labs/internal/nllab"
+	"nlpeer/labs/nllab"
 )
 
 func main() { os.Exit(nllab.Main()) }

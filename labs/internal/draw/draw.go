@@ -48,7 +48,7 @@ const (
 	cell   = 40
 	height = 26
 	notes  = left + 4*cell + 16
-	width  = 760
+	width  = 780
 )
 
 // colours are those of fields, one after the other; padding is grey.
@@ -59,6 +59,10 @@ type svg struct {
 	b      strings.Builder
 	y      int
 	colour int
+	// The fields that begin in one row, and where their names go.
+	labels []explain.Field
+	row    int
+	indent int
 }
 
 // SVG is a picture for a page: the bytes of a message in rows of four, as they
@@ -75,6 +79,7 @@ func SVG(d *event.Drawing) string {
 			for _, f := range m.Fields {
 				s.field(f)
 			}
+			s.end()
 			s.y += 10
 		}
 	})
@@ -94,6 +99,14 @@ rect { stroke: #555; stroke-width: 1; }
 `, width, s.y+10, width, s.y+10, width, s.y+10, s.b.String())
 }
 
+// end ends a message. Its last row may not be full.
+func (s *svg) end() {
+	if len(s.labels) > 0 {
+		s.flush()
+		s.y += height
+	}
+}
+
 func (s *svg) text(x, y int, class, text string) {
 	fmt.Fprintf(&s.b, "<text x=\"%d\" y=\"%d\" class=\"%s\">%s</text>\n", x, y, class, html.EscapeString(text))
 }
@@ -102,7 +115,11 @@ func (s *svg) text(x, y int, class, text string) {
 // field that begins in the middle of a row of four goes on in that row.
 func (s *svg) field(f explain.Field) {
 	indent := notes + 14*f.Depth
+	if len(f.Bytes) == 0 && f.Kind != explain.Heading {
+		return
+	}
 	if f.Kind == explain.Heading {
+		s.end()
 		s.y += 16
 		s.text(indent, s.y-4, "heading", f.Name)
 		return
@@ -141,19 +158,37 @@ func (s *svg) field(f explain.Field) {
 			s.y += height
 		}
 	}
-	meaning := f.Meaning
-	if len([]rune(meaning)) > 48 {
-		meaning = string([]rune(meaning)[:47]) + "…"
+	// What shares a row of bytes shares the line beside it.
+	if f.Offset%4 == 0 {
+		s.flush()
+		s.row, s.indent = row, indent
 	}
-	// Fields that share a row share its height for their names.
-	y := row + 17
-	if f.Offset%4 == 0 && len(f.Bytes) > 0 && len(f.Bytes) < 4 {
-		y = row + 10
-	} else if f.Offset%4 != 0 {
-		y = row + 23
+	s.labels = append(s.labels, f)
+	if (f.Offset+len(f.Bytes))%4 == 0 {
+		s.flush()
 	}
-	fmt.Fprintf(&s.b, "<text x=\"%d\" y=\"%d\"><tspan class=\"name\">%s</tspan>  %s</text>\n", indent, y, html.EscapeString(f.Name), html.EscapeString(meaning))
-	if last := (f.Offset + len(f.Bytes)) % 4; last != 0 && f.Kind == explain.Padding {
-		s.y += height
+}
+
+// flush writes the names of the fields that share a row.
+func (s *svg) flush() {
+	if len(s.labels) == 0 {
+		return
 	}
+	room := 52 / len(s.labels)
+	fmt.Fprintf(&s.b, "<text x=\"%d\" y=\"%d\">", s.indent, s.row+17)
+	for i, f := range s.labels {
+		if i > 0 {
+			s.b.WriteString(" · ")
+		}
+		meaning := f.Meaning
+		if f.Kind == explain.Padding {
+			meaning = ""
+		}
+		if runes := []rune(meaning); len(runes) > room {
+			meaning = string(runes[:room-1]) + "…"
+		}
+		fmt.Fprintf(&s.b, "<tspan class=\"name\">%s</tspan> %s", html.EscapeString(f.Name), html.EscapeString(meaning))
+	}
+	s.b.WriteString("</text>\n")
+	s.labels = nil
 }

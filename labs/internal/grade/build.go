@@ -197,18 +197,16 @@ func (t Tools) c(ctx context.Context, dir, temp string, to target) (built, error
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".c")
 		out := filepath.Join(temp, "c-"+name)
-		args := []string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-fno-strict-aliasing", "-static", "-o", out}
-		if to.Arch == "i386" {
-			args = append(args, "-m32")
-		}
-		cmd := exec.CommandContext(ctx, to.CC, append(args, filepath.Base(f))...)
+		cmd := exec.CommandContext(ctx, to.CC, "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-fno-strict-aliasing", "-static",
+			"-o", out, filepath.Base(f))
 		cmd.Dir = folder
 		cmd.Env = t.environment("LC_ALL=C.UTF-8")
 		interruptible(cmd)
 		text, err := cmd.CombinedOutput()
 		said := inFolder(folder, string(text))
 		if errors.Is(err, exec.ErrNotFound) {
-			return b, fmt.Errorf("%s, which this lab needs, is not installed; try: tools/deps vm", to.CC)
+			// In words of its own: the missing compiler may be one for another kernel.
+			return b, fmt.Errorf("%s, which this lab needs, is not installed; in nlpeer's source tree, try: tools/deps vm (or, for another processor, tools/deps matrix-all)", to.CC)
 		}
 		if err := failed(ctx, cmd, err, folder, errorsFirst(said)); err != nil {
 			return b, err
@@ -275,7 +273,7 @@ func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (str
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), to.GOARCH)
 	for _, dir := range []string{"go.mod", "go.sum", "labs/check", "labs/internal/event", "pkg", "labs/src/" + lab.ID + "/check"} {
-		if err := hashFiles(h, filepath.Join(t.Tree, dir)); err != nil {
+		if err := HashFiles(h, filepath.Join(t.Tree, dir)); err != nil {
 			return "", err
 		}
 	}
@@ -302,7 +300,7 @@ func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (str
 }
 
 // hashFiles adds the names and contents of the files below a path.
-func hashFiles(h io.Writer, root string) error {
+func HashFiles(h io.Writer, root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err

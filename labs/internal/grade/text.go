@@ -35,10 +35,8 @@ func (r *Report) Next() int {
 	return 0
 }
 
-const (
-	wide  = 96
-	under = "               " // what is said of a step stands below its name
-)
+// under is where what is said of a step stands: below its name.
+const under = "               "
 
 // Text is the report for the student, without the points.
 func (r *Report) Text() string {
@@ -59,7 +57,7 @@ func (r *Report) Text() string {
 	}
 	r.machine(&b)
 	if r.Mistake != "" {
-		fmt.Fprintf(&b, "\nLikely mistake: %s\n", fold(r.Lab.Mistakes[r.Mistake].Help, "", wide))
+		fmt.Fprintf(&b, "\nLikely mistake: %s\n", fold(r.Lab.Mistakes[r.Mistake].Help, "", len("Likely mistake: ")))
 	}
 	if r.Shown != nil {
 		fmt.Fprintf(&b, "\n$ %s\n%s", r.Shown.Command, r.Shown.Output)
@@ -86,7 +84,7 @@ func (r *Report) step(b *strings.Builder, s Step) {
 		b.WriteString(block(under, text))
 	}
 	if s.Mistake != "" {
-		fmt.Fprintf(b, "%sLikely mistake: %s\n", under, fold(r.Lab.Mistakes[s.Mistake].Help, under, wide))
+		fmt.Fprintf(b, "%sLikely mistake: %s\n", under, fold(r.Lab.Mistakes[s.Mistake].Help, under, len(under+"Likely mistake: ")))
 	}
 }
 
@@ -171,10 +169,12 @@ func block(indent, text string) string {
 	return b.String()
 }
 
-// fold breaks a text into lines; those behind the first are indented.
-func fold(text, indent string, width int) string {
+// fold breaks a text into lines; those behind the first are indented. before is
+// how much stands before it in the first.
+func fold(text, indent string, before int) string {
+	const width = 96
 	var b strings.Builder
-	column := len(indent) + len("Likely mistake: ")
+	column := before
 	for i, word := range strings.Fields(text) {
 		switch {
 		case i == 0:

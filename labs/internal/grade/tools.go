@@ -117,12 +117,19 @@ func (t Tools) environment(more ...string) []string {
 	return append(append(os.Environ(), "NLPEER_SRC="+t.Tree), more...)
 }
 
+// KernelVersion is the version of a kernel, "" for one that has not been
+// downloaded yet.
+func (t Tools) KernelVersion(ctx context.Context, kernel string) (string, error) {
+	to, err := t.target(ctx, kernel)
+	return to.Version, err
+}
+
 // A target says how programs are built for a kernel.
 type target struct {
 	Name    string `json:"name"`
 	GOARCH  string `json:"goarch"`
 	CC      string `json:"cc"`
-	Arch    string `json:"arch"`
+	Version string `json:"version"`
 	Default bool   `json:"default"`
 }
 

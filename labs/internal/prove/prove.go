@@ -74,6 +74,9 @@ func Write(l *source.Lab, v source.Variant, dir string) error {
 	return nil
 }
 
+func (c Case) lab() *source.Lab { return c.Lab }
+func (c Case) kernel() string   { return c.Kernel }
+
 // Run runs a case and says what is not as it has to be.
 func (c Case) Run(ctx context.Context, t grade.Tools, progress io.Writer) error {
 	dir, err := os.MkdirTemp("", "nllab-")

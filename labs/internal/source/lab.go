@@ -48,6 +48,9 @@ type Lab struct {
 	Show  string `yaml:"show"`
 	Trace Trace  `yaml:"trace"`
 
+	// Tour is what a lab without TODOs shows, instead of a check.
+	Tour []Stop `yaml:"tour"`
+
 	files map[string]*File
 }
 
@@ -80,6 +83,13 @@ type Trace struct {
 	Command   string   `yaml:"command"`
 	Functions []string `yaml:"functions"`
 	AllTasks  bool     `yaml:"all-tasks"`
+}
+
+// A Stop of a tour is a command for the guest, and what there is to say of it.
+type Stop struct {
+	Say   string `yaml:"say"`
+	Do    string `yaml:"do"`
+	Crash bool   `yaml:"crash"` // it is to crash the guest's kernel
 }
 
 // StudentDirs are the folders of a lab that are the student's.
@@ -186,6 +196,8 @@ func (l *Lab) check() error {
 		return fmt.Errorf("kind %q is neither %s nor %s", l.Kind, Host, VM)
 	case l.Minutes < 1:
 		return errors.New("no minutes")
+	case (len(l.Todos) == 0) == (len(l.Tour) == 0):
+		return errors.New("a lab has either todos or a tour")
 	}
 	regions := map[int]bool{}
 	mistakes := map[string]bool{}

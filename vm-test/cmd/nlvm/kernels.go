@@ -71,7 +71,11 @@ compiler for programs), version (if it is unpacked), default.`,
 func listKernels(c *cache.Cache, to *json.Encoder) error {
 	for _, k := range kernel.Table {
 		arch := kernel.Architecture(k.Arch)
-		info := kernelInfo{Name: k.Name, Arch: k.Arch, GOARCH: arch.Go, CC: arch.Cross() + "gcc", Default: k.Name == kernel.Default()}
+		info := kernelInfo{Name: k.Name, Arch: k.Arch, GOARCH: arch.Go, CC: "gcc", Default: k.Name == kernel.Default()}
+		// Unlike a module, a program needs a C library, which gcc -m32 has not.
+		if k.Arch != kernel.HostArch() {
+			info.CC = arch.Tuple + "-gcc"
+		}
 		if u, err := kernel.Lookup(c, k); err == nil {
 			info.Version = u.Version
 		}

@@ -5,7 +5,9 @@ package check_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,14 +21,16 @@ func TestMain(m *testing.M) { check.Main(m) }
 const module = "echo"
 
 func TestLab(t *testing.T) {
+	const loads, echoes = "the module makes a socket for protocol 31", "an answer comes back to who asked"
 	check.Lab(t,
-		check.Step{TODO: 1, Points: 2, Name: "the module makes a socket for protocol 31", Do: socket},
-		check.Step{TODO: 1, Points: 1, Name: "a second socket of that number is refused", Needs: []string{"the module makes a socket for protocol 31"}, Do: taken},
-		check.Step{TODO: 2, Points: 1, Name: "a request that asks for an acknowledgment gets one", Needs: []string{"the module makes a socket for protocol 31"}, Do: acknowledged},
-		check.Step{TODO: 3, Points: 2, Name: "an answer comes back to who asked", Needs: []string{"the module makes a socket for protocol 31"}, Do: echo},
-		check.Step{TODO: 3, Points: 1, Name: "each message of a datagram is answered", Needs: []string{"an answer comes back to who asked"}, Do: several},
-		check.Step{TODO: 3, Points: 1, Name: "4096 bytes and more come back", Needs: []string{"an answer comes back to who asked"}, Do: long},
-		check.Step{TODO: 4, Points: 2, Name: "the program sends and receives", Needs: []string{"an answer comes back to who asked"}, Do: program},
+		check.Step{TODO: 1, Points: 1, Name: loads, Do: socket},
+		check.Step{TODO: 1, Points: 1, Name: "it does not load if the number is taken", Needs: []string{loads}, Do: taken},
+		check.Step{TODO: 2, Points: 1, Name: "a request that asks for an acknowledgment gets one", Needs: []string{loads}, Do: acknowledged},
+		check.Step{TODO: 3, Points: 2, Name: echoes, Needs: []string{loads}, Do: echo},
+		check.Step{TODO: 3, Points: 1, Name: "each message of a datagram is answered", Needs: []string{echoes}, Do: several},
+		check.Step{TODO: 3, Points: 1, Name: "4096 bytes and more come back", Needs: []string{echoes}, Do: long},
+		check.Step{TODO: 2, Points: 1, Name: "what is no request, or lies about its length, is not answered", Needs: []string{loads}, Do: nonsense},
+		check.Step{TODO: 4, Points: 2, Name: "the program sends and receives", Needs: []string{echoes}, Do: program},
 	)
 }
 
@@ -51,10 +55,30 @@ func socket(t *check.T) {
 	}
 }
 
+// peer is a module that takes the same protocol.
+const peer = "/lib/nlpeer/nlpeer.ko"
+
 func taken(t *check.T) {
-	check.Insmod(t, module)
-	if err := check.TryInsmod(module); !errors.Is(err, unix.EEXIST) {
-		t.Fatalf("loading the module a second time: %v, want %v", err, unix.EEXIST)
+	f, err := os.Open(peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+		t.Fatalf("insmod %s: %v", peer, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.DeleteModule("nlpeer", unix.O_NONBLOCK); err != nil {
+			t.Errorf("rmmod nlpeer: %v", err)
+		}
+	})
+	err = check.TryInsmod(module)
+	if err == nil {
+		check.Rmmod(t, module)
+		t.Mistake("unchecked", "Another module has protocol %d already, and yours was loaded all the same.", check.LabProtocol)
+	}
+	if !errors.Is(err, unix.EADDRINUSE) {
+		t.Fatalf("another module has protocol %d already: loading yours fails with %v, and should with %v", check.LabProtocol, err, unix.EADDRINUSE)
 	}
 }
 
@@ -65,11 +89,45 @@ func acknowledged(t *check.T) {
 	m.Flags |= unix.NLM_F_ACK
 	s.Send(m.Bytes())
 	for {
-		got := check.Parse(t, "the answer", s.Recv("the acknowledgment"))
-		if got[0].Type == unix.NLMSG_ERROR {
+		b, _, err := s.RecvFrom(0)
+		if errors.Is(err, check.ErrNothing) {
+			t.Fatalf("a request with NLM_F_ACK was sent to the kernel, and no NLMSG_ERROR came back: netlink_rcv_skb() sends it, so is it called?")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range check.Parse(t, "the answer", b) {
+			if got.Type != unix.NLMSG_ERROR {
+				continue
+			}
+			if got.Seq != m.Seq {
+				t.Fatalf("the acknowledgment is for sequence number %d, the request had %d", got.Seq, m.Seq)
+			}
 			return
 		}
 	}
+}
+
+// nonsense is a datagram that nobody should answer, and one that shows that the
+// module is still there.
+func nonsense(t *check.T) {
+	check.Insmod(t, module)
+	s := check.Dial(t, check.LabProtocol)
+	body := check.Random(20)
+	for _, length := range []uint32{1, 8, 15, uint32(16 + len(body) + 5), 1 << 31} {
+		m := request(body)
+		m.Len = length
+		s.Send(m.Bytes())
+		s.Empty(fmt.Sprintf("nlmsg_len was %d in a datagram of %d bytes", length, 16+len(body)))
+	}
+	m := request(body)
+	m.Flags = unix.NLM_F_ACK
+	s.Send(m.Bytes())
+	got := check.Parse(t, "the acknowledgment", s.Recv("the acknowledgment of a message without NLM_F_REQUEST"))
+	if got[0].Type != unix.NLMSG_ERROR || got[0].Seq != m.Seq {
+		t.Fatalf("a message without NLM_F_REQUEST, but with NLM_F_ACK, brought a message of type %d, want an acknowledgment and nothing else", got[0].Type)
+	}
+	s.Empty("a message without NLM_F_REQUEST is no request")
 }
 
 func echo(t *check.T) {
@@ -77,7 +135,9 @@ func echo(t *check.T) {
 	s := check.DialPort(t, check.LabProtocol, check.RandomNumber(), 0)
 	m := request(check.Random(1 + rand.IntN(40)))
 	s.Send(m.Bytes())
-	b, _, err := s.RecvFrom(check.Deadline() / 5)
+	// The kernel answers in the course of sendmsg, so what is not there now does
+	// not come.
+	b, _, err := s.RecvFrom(0)
 	if errors.Is(err, check.ErrNothing) {
 		t.Mistake("wrong-port", "The kernel got %d bytes from port %d, and nothing came back to that port.", len(m.Bytes()), s.PortID)
 	}

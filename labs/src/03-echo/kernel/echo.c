@@ -124,6 +124,10 @@ static int __init echo_init(void)
 	sock = netlink_kernel_create(&init_net, NETLINK_LAB, &cfg);
 	if (!sock)
 		return -EADDRINUSE;
+	//> mistake unchecked
+	//| struct netlink_kernel_cfg cfg = { .input = echo_input };
+	//|
+	//| sock = netlink_kernel_create(&init_net, NETLINK_LAB, &cfg);
 	//> end
 	return 0;
 }

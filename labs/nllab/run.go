@@ -58,7 +58,10 @@ When all is passed, the lab shows what it was about.`,
 
 // check runs a lab once, and remembers how it went.
 func (a *app) check(ctx context.Context, s *session, l *source.Lab, f runFlags) error {
-	o := grade.Options{Kernel: f.kernel, Show: true, Progress: a.err}
+	if !l.Graded() {
+		return a.tour(ctx, s, l, f)
+	}
+	o := options(a, f)
 	if f.folder != "" {
 		r, err := s.tools.Run(ctx, l, f.folder, o)
 		if err != nil {
@@ -83,6 +86,34 @@ func (a *app) check(ctx context.Context, s *session, l *source.Lab, f runFlags) 
 	return errors.Join(a.report(s, r, folder, true), s.root.Update(func(p *student.Progress) { remember(p, r) }))
 }
 
+// tour runs a lab in which nothing is to be done.
+func (a *app) tour(ctx context.Context, s *session, l *source.Lab, f runFlags) error {
+	folder, own := f.folder, f.folder == ""
+	if own {
+		var err error
+		if folder, err = s.folder(l); err != nil {
+			return err
+		}
+		unlock, err := s.root.Lock(fmt.Sprintf("run %d", l.Number))
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	if err := s.tools.Tour(ctx, l, folder, options(a, f), a.out); err != nil {
+		return err
+	}
+	if !own {
+		return nil
+	}
+	a.after(s, l)
+	return s.root.Update(func(p *student.Progress) {
+		mine := p.Labs[l.Number]
+		mine.Tries++
+		p.Labs[l.Number] = mine
+	})
+}
+
 // remember adds a run to what is known.
 func remember(p *student.Progress, r *grade.Report) {
 	mine := p.Labs[r.Lab.Number]
@@ -101,9 +132,7 @@ func remember(p *student.Progress, r *grade.Report) {
 func (a *app) report(s *session, r *grade.Report, folder string, own bool) error {
 	fmt.Fprint(a.out, r.Text())
 	points, of := r.Points()
-	if r.Lab.Graded() {
-		fmt.Fprintf(a.out, "\n%d of %d points, in %.1f s.", points, of, r.Took.Seconds())
-	}
+	fmt.Fprintf(a.out, "\n%d of %d points, in %.1f s.", points, of, r.Took.Seconds())
 	if next := r.Next(); next > 0 {
 		fmt.Fprintf(a.out, " Next: TODO %d, %s", next, r.Lab.Todos[next-1].Title)
 		if place := student.Place(r.Lab, folder, next); place != "" {
@@ -114,9 +143,7 @@ func (a *app) report(s *session, r *grade.Report, folder string, own bool) error
 			fmt.Fprintf(a.out, "A hint: nllab hint %d\n", r.Lab.Number)
 		}
 	} else if r.Passed() {
-		if r.Lab.Graded() {
-			fmt.Fprintf(a.out, " All of it!\n")
-		}
+		fmt.Fprintf(a.out, " All of it!\n")
 		if own {
 			a.after(s, r.Lab)
 		}

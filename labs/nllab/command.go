@@ -54,6 +54,10 @@ func Main() int {
 func Run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
 	a := &app{in: in, out: out, err: err}
 	root := a.command()
+	root.Version = nlpeer.Version()
+	root.SetVersionTemplate("{{.DisplayName}} {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version")
+	describeHelp(root)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -101,11 +105,9 @@ func withNewline(text string) string {
 	return text
 }
 
-// Command is the command, for its page in the manual.
+// Command is the command, for its pages in the manual.
 func Command() *cobra.Command {
-	root := (&app{in: os.Stdin, out: io.Discard, err: io.Discard}).command()
-	describeHelp(root)
-	return root
+	return (&app{in: os.Stdin, out: io.Discard, err: io.Discard}).command()
 }
 
 const long = `The life of a message is a course on netlink, the way by which programs and the
@@ -162,15 +164,11 @@ func (a *app) command() *cobra.Command {
 			return nil
 		},
 	}
-	root.Version = nlpeer.Version()
-	root.SetVersionTemplate("{{.DisplayName}} {{.Version}}\n")
-	root.Flags().Bool("version", false, "print the version")
 	root.PersistentFlags().StringVarP(&a.dir, "directory", "C", "", "work in `DIR` instead of the current folder")
 	_ = root.MarkPersistentFlagDirname("directory")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.list(), a.run(), a.watch(), a.hint(), a.reset(), a.solution(), a.trace(), a.picture(), a.score(), a.new(),
 		a.generate(), a.prove())
-	describeHelp(root)
 	return root
 }
 
