@@ -110,9 +110,32 @@ func (g *generator) option() Op {
 	return op
 }
 
+// options of SOL_SOCKET: what they do to queues and to receiving. Those that make
+// a socket wait are of no use to one that never does.
+var sockOptions = []uint32{
+	unix.SO_SNDBUF, unix.SO_RCVBUF, unix.SO_RCVBUFFORCE, unix.SO_PASSCRED, unix.SO_TIMESTAMP, unix.SO_RCVLOWAT,
+	unix.SO_PRIORITY, unix.SO_MARK, unix.SO_KEEPALIVE, unix.SO_RXQ_OVFL,
+}
+
+func (g *generator) sockOption(op Op) Op {
+	if g.one(3) {
+		op.Kind, op.A, op.B = GetOpt, pick(g, append(options, unix.NETLINK_LIST_MEMBERSHIPS, unix.NETLINK_LIST_MEMBERSHIPS)...), pick[uint32](g, 0, 3, 4, 8, 64)
+		return op
+	}
+	op.Kind, op.A, op.B = SockOpt, pick(g, sockOptions...), pick(g, 0, 1, 4096, 1<<16, g.interesting()&(1<<20-1))
+	return op
+}
+
 func (g *generator) op() Op {
 	op := Op{Task: g.IntN(g.tasks), Socket: g.socket()}
-	switch n := g.IntN(100); {
+	switch n := g.IntN(104); {
+	case n == 100:
+		return g.sockOption(op)
+	case n > 100:
+		op.Kind, op.A = Fail, 1+g.Uint32N(30)
+		if g.one(2) {
+			op.A = 1 + g.Uint32N(6)
+		}
 	case n < 58:
 		op.Kind = Call
 		op.Messages = g.messages(g.protocol[op.Socket])
@@ -152,11 +175,11 @@ func (g *generator) op() Op {
 // messages makes a datagram for a socket of a protocol.
 func (g *generator) messages(protocol int) []Message {
 	n := 1
-	if g.one(2) {
+	switch g.IntN(5) {
+	case 0, 1:
 		n += g.IntN(7)
-		if g.one(3) {
-			n += g.IntN(maxBatch - 8)
-		}
+	case 2:
+		n += g.IntN(maxBatch)
 	}
 	g.left = maxBody - n*64
 	var all []Message
@@ -371,6 +394,13 @@ func (g *generator) attr(b []byte, sets map[string]set, number uint16, a attribu
 		if g.one(3) {
 			length = int(g.interesting() & 0xffff)
 		}
+	}
+	if g.one(24) { // it is inside another one, or several
+		for range 1 + g.IntN(12)*g.IntN(2) {
+			data = appendAttr(nil, pick(g, number, 1, uint16(g.Uint32N(8)))|pick[uint16](g, 0, unix.NLA_F_NESTED), attrLen+len(data), data)
+		}
+		length = attrLen + len(data)
+		number |= pick[uint16](g, 0, unix.NLA_F_NESTED)
 	}
 	if g.one(24) { // another size
 		data = append(data, g.bytes(9)...)

@@ -9,8 +9,12 @@ type Record struct {
 	// Programs are about to run (batch), have reached something new (input), or
 	// brought a report.
 	Programs []string `json:"programs,omitempty"`
-	Text     string   `json:"text,omitempty"` // of a report
-	Totals   *Totals  `json:"totals,omitempty"`
+	// First and Count are the numbers of programs about to run (batch) that
+	// follow from the seed and the inputs so far, see Numbered.
+	First  uint64  `json:"first,omitempty"`
+	Count  int     `json:"count,omitempty"`
+	Text   string  `json:"text,omitempty"` // of a report
+	Totals *Totals `json:"totals,omitempty"`
 	// Missed are the functions of the module of which nothing was reached.
 	Missed []string `json:"missed,omitempty"`
 }

@@ -7,9 +7,31 @@ import (
 	"slices"
 )
 
-// Next makes the next program to try: out of nothing, or out of one or two that
-// have reached something.
+// Numbered makes the n-th program of a seed, out of nothing or out of what has
+// reached something so far.
+func Numbered(seed, n uint64, corpus []*Program) *Program {
+	return Next(rand.New(rand.NewPCG(seed, n)), corpus)
+}
+
+// Next makes the next program to try, of one part or several, each out of
+// nothing or out of one or two programs that have reached something. Several are
+// more than one after the other: sockets stay open, and what costs time around a
+// program, putting all in order and looking at it, is had once for all of them.
 func Next(r *rand.Rand, corpus []*Program) *Program {
+	p := next(r, corpus)
+	for range r.IntN(8) {
+		if len(p.Ops) >= maxOps/2 {
+			break
+		}
+		more := next(r, corpus).Ops
+		// A new namespace takes as long as a hundred messages.
+		p.Ops = append(p.Ops, slices.DeleteFunc(more, func(op Op) bool { return op.Kind == Fresh && r.IntN(8) > 0 })...)
+	}
+	p.Ops = p.Ops[:min(len(p.Ops), maxOps)]
+	return p
+}
+
+func next(r *rand.Rand, corpus []*Program) *Program {
 	if len(corpus) == 0 || r.IntN(4) == 0 {
 		return Generate(r)
 	}
@@ -24,9 +46,6 @@ func Next(r *rand.Rand, corpus []*Program) *Program {
 	}
 	for range 1 + r.IntN(4) {
 		g.mutate(p, at())
-	}
-	if len(p.Ops) > maxOps {
-		p.Ops = p.Ops[:maxOps]
 	}
 	return p
 }

@@ -17,8 +17,8 @@ const (
 	Tasks      = 4
 	Sockets    = 8
 	Namespaces = 3 // the first is the initial one
-	maxOps     = 48
-	maxBatch   = 40
+	maxOps     = 160
+	maxBatch   = 64
 	maxBody    = 40 << 10 // of all messages in an operation together
 )
 
@@ -53,8 +53,11 @@ const (
 	Connect   = "connect"   // to port ID A
 	Option    = "option"    // A of SOL_NETLINK gets the value B
 	Buffer    = "buffer"    // for receiving gets A bytes
+	SockOpt   = "sockopt"   // A of SOL_SOCKET gets the value B
+	GetOpt    = "getopt"    // A of SOL_NETLINK is read, with room for B bytes
 	Send      = "send"      // messages in one datagram, to port ID A and groups B
 	Call      = "call"      // Send, and receive all there is
+	Fail      = "fail"      // in the task's next sending, the A-th allocation or copy fails, where the kernel lets it
 	Receive   = "receive"   // A datagrams at most, with room for B bytes each
 	Namespace = "namespace" // the task moves to A
 	Fresh     = "fresh"     // the task moves to a new namespace
@@ -63,7 +66,7 @@ const (
 
 // Kinds are all of them, and how many numbers follow the task and the socket.
 var kinds = map[string]int{
-	Open: 3, Close: 0, Connect: 1, Option: 2, Buffer: 1, Send: 2, Call: 0, Receive: 2, Namespace: 1, Fresh: 0, Privilege: 1,
+	Open: 3, Close: 0, Connect: 1, Option: 2, Buffer: 1, SockOpt: 2, GetOpt: 2, Fail: 1, Send: 2, Call: 0, Receive: 2, Namespace: 1, Fresh: 0, Privilege: 1,
 }
 
 // Protocols are the values of A in Open.

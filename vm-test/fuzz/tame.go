@@ -25,6 +25,23 @@ func Walk(b []byte, f func(message []byte)) {
 	}
 }
 
+// Taken counts the messages of a tame datagram that the kernel looks at for the
+// peer: the connector reads one of a datagram, the controller of generic netlink
+// is not ours, and what is no request by its type the core of netlink keeps.
+func Taken(b []byte, protocol int, family uint16) int {
+	n := 0
+	Walk(b, func(m []byte) {
+		typ := native.Uint16(m[4:])
+		if protocol != Genl && protocol != Route || protocol == Genl && typ == family || protocol == Route && typ >= ctrlID {
+			n++
+		}
+	})
+	if protocol == Connector {
+		n = min(n, 1)
+	}
+	return n
+}
+
 // Tame changes what a datagram would do to others than the peer: other
 // families of generic netlink and of rtnetlink, and other users of the
 // connector. It also bounds bursts.

@@ -22,6 +22,7 @@ type driver struct {
 	time   time.Duration
 	dir    string
 	kernel string
+	smp    int
 	seed   uint64
 	native bool
 
@@ -68,6 +69,7 @@ something is wrong, 2 if it could not begin.`,
 	f.DurationVar(&d.time, "time", time.Minute, "how long, all together")
 	f.StringVar(&d.dir, "dir", "build/fuzz", "`FOLDER` for what is kept: corpus, and found")
 	f.StringVar(&d.kernel, "kernel", "debug", "kernel `NAME`, see nlvm kernels; only the debug kernel tells what was reached")
+	f.IntVar(&d.smp, "smp", 2, "processors of the virtual machine")
 	f.Uint64Var(&d.seed, "seed", d.seed, "all that is random against the module follows from this `NUMBER`")
 	f.BoolVar(&d.native, "native", true, "also the parsers, on this machine")
 	return cmd

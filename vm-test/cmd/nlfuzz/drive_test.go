@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"nlpeer/vm-test/fuzz"
 )
 
@@ -43,7 +45,7 @@ func newDriver(t *testing.T, status int, records string) *driver {
 			t.Fatal(err)
 		}
 	}
-	return &driver{dir: filepath.Join(dir, "out"), kernel: "debug", seed: 42, nlvm: filepath.Join(dir, "nlvm"), self: "/bin/true"}
+	return &driver{dir: filepath.Join(dir, "out"), kernel: "debug", smp: 2, seed: 42, nlvm: filepath.Join(dir, "nlvm"), self: "/bin/true"}
 }
 
 func line(kind string, programs ...string) string {
@@ -108,6 +110,37 @@ func TestFound(t *testing.T) {
 				t.Errorf("%s", text)
 			}
 		})
+	}
+}
+
+// Programs that were announced by their numbers are made again, of what was kept
+// before them and not of what was after.
+func TestNumbered(t *testing.T) {
+	old := programs(-1)
+	d := newDriver(t, 121, line("batch", old[:2]...)+line("input", old[0])+line("input", old[1])+
+		`{"kind":"batch","first":17,"count":2}`+"\n"+line("input", old[2]))
+	if err := d.module(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	var corpus []*fuzz.Program
+	for _, text := range old[:2] {
+		p, err := fuzz.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		corpus = append(corpus, p)
+	}
+	want := append(old[:2:2], fuzz.Numbered(42, 17, corpus).String(), fuzz.Numbered(42, 18, corpus).String())
+	left, err := fuzz.Load(filepath.Join(d.dir, "found", "seed-42"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range left {
+		got = append(got, p.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

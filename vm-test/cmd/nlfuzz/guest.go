@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -40,10 +39,10 @@ type guest struct {
 
 // batch is how many programs are announced at once: after a panic, one of the
 // last of them is to blame.
-const batch = 32
+const batch = 16
 
 // tries bounds the runs by which a program that reached something is made small.
-const tries = 24
+const tries = 64
 
 // stuckAfter is when a program is said to hang, see patience.
 const stuckAfter = 3 * time.Minute
@@ -91,7 +90,6 @@ func (g *guest) again() error {
 
 func (g *guest) fuzz() error {
 	fmt.Fprintf(os.Stderr, "nlfuzz: seed %d\n", g.seed)
-	r := rand.New(rand.NewPCG(g.seed, 0))
 	seeds, err := fuzz.Seeds()
 	if err != nil {
 		return err
@@ -99,9 +97,6 @@ func (g *guest) fuzz() error {
 	var begin []*fuzz.Program
 	for _, s := range seeds {
 		begin = append(begin, s.Program)
-	}
-	if g.cover == nil { // and nobody to tell which are worth it
-		g.corpus = begin
 	}
 	corpora := [][]*fuzz.Program{begin}
 	for _, dir := range g.corpora {
@@ -113,31 +108,33 @@ func (g *guest) fuzz() error {
 	}
 	for _, old := range corpora {
 		for from := range slices.Chunk(old, batch) {
-			if err := g.several(from); err != nil {
+			texts := make([]string, len(from))
+			for i, p := range from {
+				texts[i] = p.String()
+			}
+			g.record(fuzz.Record{Kind: fuzz.KindBatch, Programs: texts})
+			if err := g.several(from, true); err != nil {
 				return err
 			}
 		}
 	}
-	for time.Since(g.begun) < g.time {
+	for n := uint64(1); time.Since(g.begun) < g.time; n += batch {
 		programs := make([]*fuzz.Program, batch)
 		for i := range programs {
-			programs[i] = fuzz.Next(r, g.corpus)
+			programs[i] = fuzz.Numbered(g.seed, n+uint64(i), g.corpus)
 		}
-		if err := g.several(programs); err != nil {
+		g.record(fuzz.Record{Kind: fuzz.KindBatch, First: n, Count: batch})
+		if err := g.several(programs, false); err != nil {
 			return err
 		}
 	}
 	return g.end()
 }
 
-// several announces programs, runs them and keeps those that reach new places.
-func (g *guest) several(programs []*fuzz.Program) error {
+// several runs programs that have been announced, and keeps those that reach new
+// places: old ones as they are, others made small.
+func (g *guest) several(programs []*fuzz.Program, old bool) error {
 	if g.records {
-		texts := make([]string, len(programs))
-		for i, p := range programs {
-			texts[i] = p.String()
-		}
-		g.record(fuzz.Record{Kind: fuzz.KindBatch, Programs: texts})
 		drain()
 	}
 	for _, p := range programs {
@@ -145,7 +142,18 @@ func (g *guest) several(programs []*fuzz.Program) error {
 		if err != nil {
 			return err
 		}
-		if cover == nil || g.cover.Contains(cover) {
+		if cover == nil { // and nobody to tell which are worth it
+			if old {
+				g.keep(p)
+			}
+			continue
+		}
+		if g.cover.Contains(cover) {
+			continue
+		}
+		if old {
+			g.cover.Add(cover)
+			g.keep(p)
 			continue
 		}
 		news := g.cover.New(cover)
@@ -161,14 +169,19 @@ func (g *guest) several(programs []*fuzz.Program) error {
 			return err
 		}
 		g.cover.Add(cover)
-		g.corpus = append(g.corpus, p)
-		g.record(fuzz.Record{Kind: fuzz.KindInput, Programs: []string{p.String()}})
+		g.keep(p)
 	}
 	if time.Since(g.spoken) > 10*time.Second {
 		g.spoken = time.Now()
 		g.record(fuzz.Record{Kind: fuzz.KindStatus, Totals: g.total()})
 	}
 	return nil
+}
+
+// keep makes a program one of those that others are made of.
+func (g *guest) keep(p *fuzz.Program) {
+	g.corpus = append(g.corpus, p)
+	g.record(fuzz.Record{Kind: fuzz.KindInput, Programs: []string{p.String()}})
 }
 
 // try runs a program; errReport says that something was wrong.

@@ -22,11 +22,38 @@ import (
 // A session is one run of nlfuzz in a virtual machine.
 type session struct {
 	status  int
-	log     string       // what nlvm said: the kernel's complaints are there
-	recent  [][]string   // the programs of the last batches
+	log     string      // what nlvm said: the kernel's complaints are there
+	recent  []announced // the last batches
+	corpus  []*fuzz.Program
 	report  *fuzz.Record // nlfuzz's own word of what is wrong
 	end     *fuzz.Record // the last figures
 	running *fuzz.Totals // those before, if there was no end
+}
+
+// announced are programs that were about to run: in full, or by their numbers and
+// how many there were in the corpus.
+type announced struct {
+	texts  []string
+	first  uint64
+	count  int
+	corpus int
+}
+
+// programs makes them again.
+func (s *session) programs(seed uint64) (all []*fuzz.Program, err error) {
+	for _, a := range s.recent {
+		for _, text := range a.texts {
+			p, err := fuzz.Parse(text)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+		for i := range a.count {
+			all = append(all, fuzz.Numbered(seed, a.first+uint64(i), s.corpus[:a.corpus]))
+		}
+	}
+	return all, nil
 }
 
 // vmSlack is what the machine gets on top of the time for the fuzzer: old
@@ -35,7 +62,7 @@ const vmSlack = 10 * time.Minute
 
 // start runs nlfuzz in a virtual machine with more files and arguments.
 func (d *driver) start(limit time.Duration, puts, args []string, input func(*fuzz.Program) error) (*session, error) {
-	argv := []string{"run", "--kernel", d.kernel, "--smp", "2", "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
+	argv := []string{"run", "--kernel", d.kernel, "--smp", strconv.Itoa(d.smp), "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
 	for _, p := range puts {
 		argv = append(argv, "--put", p)
 	}
@@ -83,7 +110,7 @@ func (s *session) read(out io.Reader, input func(*fuzz.Program) error) error {
 		}
 		switch r.Kind {
 		case fuzz.KindBatch:
-			s.recent = append(s.recent, r.Programs)
+			s.recent = append(s.recent, announced{r.Programs, r.First, r.Count, len(s.corpus)})
 			s.recent = s.recent[max(0, len(s.recent)-2):]
 		case fuzz.KindInput:
 			for _, text := range r.Programs {
@@ -94,6 +121,7 @@ func (s *session) read(out io.Reader, input func(*fuzz.Program) error) error {
 				if err != nil {
 					return err
 				}
+				s.corpus = append(s.corpus, p)
 			}
 		case fuzz.KindStatus:
 			s.running = r.Totals
@@ -167,21 +195,12 @@ func prune(dir string, keep map[string]bool) error {
 
 // found makes of a session with a report what a person needs.
 func (d *driver) found(s *session) error {
-	var suspects []*fuzz.Program
-	texts := []string{}
 	if s.report != nil {
-		texts = s.report.Programs
-	} else {
-		for _, batch := range s.recent {
-			texts = append(texts, batch...)
-		}
+		s.recent = []announced{{texts: s.report.Programs}}
 	}
-	for _, text := range texts {
-		p, err := fuzz.Parse(text)
-		if err != nil {
-			return err
-		}
-		suspects = append(suspects, p)
+	suspects, err := s.programs(d.seed)
+	if err != nil {
+		return err
 	}
 	report := fmt.Sprintf("seed %d, kernel %s, nlvm's exit status %d\n", d.seed, d.kernel, s.status)
 	if s.report != nil {
@@ -242,7 +261,7 @@ func (d *driver) keep(p *fuzz.Program, s *session, report string) (string, error
 
 // Bounds of looking into a report: each try is a virtual machine.
 const (
-	minimizeRuns = 24
+	minimizeRuns = 64
 	minimizeTime = 5 * time.Minute
 	replayRepeat = 10
 	replayLimit  = 5 * time.Minute

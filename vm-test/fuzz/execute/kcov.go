@@ -23,7 +23,7 @@ const (
 	kcovInitTrace = 0x80086301
 	kcovEnable    = 0x6364
 	kcovTracePC   = 0
-	kcovSize      = 64 << 10 // places of a program and thread
+	kcovSize      = 64 << 10 // places between two looks at what a thread did
 )
 
 // ErrNoKcov says that the kernel or the module was not built for it.
@@ -51,6 +51,9 @@ func openKcov() (*kcov, error) {
 	}
 	return &kcov{unsafe.Slice((*uint64)(unsafe.Pointer(&b[0])), kcovSize)}, nil
 }
+
+// full says that a look would better be soon.
+func (k *kcov) full() bool { return atomic.LoadUint64(&k.area[0]) > kcovSize/2 }
 
 func (k *kcov) reset() { atomic.StoreUint64(&k.area[0], 0) }
 

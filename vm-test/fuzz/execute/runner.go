@@ -39,11 +39,12 @@ type Runner struct {
 	sent     int
 	answered int
 	closed   []int // numbers of sockets of the program that are no more
+	cover    Cover
 }
 
 // Result is what became of a program.
 type Result struct {
-	Sent     int   // messages that the kernel looked at
+	Sent     int   // messages to the peer that the kernel took
 	Answered int   // messages that came back
 	Cover    Cover // nil without KCOV
 	// Problems are what must not be: wrong answers, and what the kernel says.
@@ -62,6 +63,9 @@ func NewRunner() (*Runner, error) {
 	}
 	if _, err := unix.Seek(r.log, 0, unix.SEEK_END); err != nil {
 		return nil, fmt.Errorf("/dev/kmsg: %w", err)
+	}
+	if err := quietFaults(); err != nil {
+		return nil, fmt.Errorf("faults on request: %w", err)
 	}
 	for i := range r.tasks {
 		if r.tasks[i], err = startTask(); err != nil {
@@ -101,9 +105,10 @@ func (r *Runner) Run(p *fuzz.Program) (res Result) {
 }
 
 func (r *Runner) run(p *fuzz.Program) Result {
-	r.problems, r.sent, r.answered = nil, 0, 0
-	for _, t := range r.tasks {
-		if t.kcov != nil {
+	r.problems, r.sent, r.answered, r.cover = nil, 0, 0, nil
+	if r.Sites != nil {
+		r.cover = r.Sites.NewCover()
+		for _, t := range r.tasks {
 			t.kcov.reset()
 		}
 	}
@@ -112,16 +117,21 @@ func (r *Runner) run(p *fuzz.Program) Result {
 	} else {
 		r.inOrder(p)
 	}
-	res := Result{}
 	if r.Sites != nil { // before the cleaning up, which is always the same
-		res.Cover = r.Sites.NewCover()
 		for _, t := range r.tasks {
-			r.Sites.add(res.Cover, t.kcov.pcs())
+			r.look(t)
 		}
 	}
 	r.finish()
-	res.Sent, res.Answered, res.Problems = r.sent, r.answered, r.problems
-	return res
+	return Result{r.sent, r.answered, r.cover, r.problems}
+}
+
+// look adds what a task has reached to the rest.
+func (r *Runner) look(t *task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Sites.add(r.cover, t.kcov.pcs())
+	t.kcov.reset()
 }
 
 func (r *Runner) inOrder(p *fuzz.Program) {
@@ -201,6 +211,7 @@ func (r *Runner) finish() {
 	r.closed = r.closed[:0]
 	moved := false
 	for _, t := range r.tasks {
+		t.failing = 0
 		if t.namespace == 0 && !t.dropped {
 			continue
 		}
@@ -212,7 +223,7 @@ func (r *Runner) finish() {
 		})
 	}
 	r.ran++
-	thorough := r.ran%64 == 0
+	thorough := r.ran%16 == 0
 	for n, p := range r.peers {
 		if n == 0 || moved || thorough {
 			if err := p.clean(thorough); err != nil {
@@ -220,7 +231,7 @@ func (r *Runner) finish() {
 			}
 		}
 	}
-	if r.ran%256 == 0 {
+	if r.ran%64 == 0 {
 		r.weigh()
 	}
 	r.readLog()

@@ -5,6 +5,7 @@ package execute
 import (
 	"bytes"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,9 @@ func (r *Runner) close(s *socket) {
 // do carries out one operation. Many fail, as they are meant to. In order means
 // that nobody else does anything meanwhile.
 func (r *Runner) do(t *task, op *fuzz.Op, inOrder bool) {
+	if t.kcov != nil && t.kcov.full() && r.Sites != nil {
+		r.look(t)
+	}
 	switch op.Kind {
 	case fuzz.Open:
 		r.open(op)
@@ -61,8 +65,10 @@ func (r *Runner) do(t *task, op *fuzz.Op, inOrder bool) {
 			r.problem("capabilities: %v", err)
 		}
 		return
-	}
-	if op.Kind == fuzz.Close {
+	case fuzz.Fail:
+		t.failing = op.A
+		return
+	case fuzz.Close:
 		if s := r.sockets[op.Socket].Swap(nil); s != nil {
 			r.close(s)
 		}
@@ -79,13 +85,17 @@ func (r *Runner) do(t *task, op *fuzz.Op, inOrder bool) {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, int(op.A), int(op.B))
 	case fuzz.Buffer:
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, int(op.A))
+	case fuzz.SockOpt:
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, int(op.A), int(op.B))
+	case fuzz.GetOpt:
+		getsockopt(s.fd, int(op.A), int(min(op.B, 4096)))
 	case fuzz.Send:
-		r.send(s, op, op.A, op.B)
+		r.send(t, s, op, op.A, op.B)
 	case fuzz.Call:
 		if inOrder {
 			r.receive(s, 1<<30, maxDatagram)
 		}
-		r.send(s, op, 0, 0)
+		r.send(t, s, op, 0, 0)
 		r.receive(s, 1<<30, maxDatagram)
 	case fuzz.Receive:
 		r.receive(s, int(op.A), int(min(op.B, maxDatagram)))
@@ -113,20 +123,25 @@ func (r *Runner) open(op *fuzz.Op) {
 // maxDatagram is room for all that the peer sends at once.
 const maxDatagram = 64 << 10
 
-func (r *Runner) send(s *socket, op *fuzz.Op, portID, groups uint32) {
+func getsockopt(fd, option, room int) {
+	b := make([]byte, room+1)
+	size := uint32(room)
+	_, _, _ = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_NETLINK, uintptr(option), uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0)
+}
+
+func (r *Runner) send(t *task, s *socket, op *fuzz.Op, portID, groups uint32) {
 	b := fuzz.Datagram(op.Messages, r.family)
 	fuzz.Tame(b, s.protocol, r.family)
-	sent := 0
+	sent := fuzz.Taken(b, s.protocol, r.family)
 	s.mu.Lock()
 	fuzz.Walk(b, func(m []byte) {
-		sent++
 		if s.protocol == fuzz.Raw && native.Uint16(m[4:]) == wire.MsgEcho {
 			seq := native.Uint32(m[8:])
 			s.echoes[seq] = append(s.echoes[seq], bytes.Clone(m[wire.HeaderLen:]))
 		}
 	})
 	s.mu.Unlock()
-	err := unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: portID, Groups: groups})
+	err := t.send(s.fd, b, portID, groups)
 	if err == nil && portID == 0 {
 		r.mu.Lock()
 		r.sent += sent

@@ -5,7 +5,10 @@ package execute
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +17,9 @@ import (
 type task struct {
 	do   chan func()
 	kcov *kcov // nil if the kernel has none
+	nth  int   // the thread's own fail-nth, -1 if the kernel has none
+
+	failing uint32 // which allocation or copy of the next sending fails, 0 for none
 
 	namespace int
 	dropped   bool
@@ -21,13 +27,16 @@ type task struct {
 
 // startTask makes a task. Its thread is never used for anything else.
 func startTask() (*task, error) {
-	t := &task{do: make(chan func())}
+	t := &task{do: make(chan func()), nth: -1}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		var err error
 		if _, serr := os.Stat(kcovFile); serr == nil {
 			t.kcov, err = openKcov()
+		}
+		if fd, oerr := unix.Open("/proc/thread-self/fail-nth", unix.O_RDWR|unix.O_CLOEXEC, 0); oerr == nil {
+			t.nth = fd
 		}
 		ready <- err
 		for f := range t.do {
@@ -42,6 +51,66 @@ func (t *task) run(f func()) {
 	done := make(chan struct{})
 	t.do <- func() { f(); close(done) }
 	<-done
+}
+
+// send sends a datagram, on the task's thread.
+func (t *task) send(fd int, b []byte, portID, groups uint32) error {
+	failing := t.failing
+	t.failing = 0
+	if failing == 0 || t.nth < 0 || len(b) == 0 {
+		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: portID, Groups: groups})
+	}
+	on, off := strconv.AppendInt(nil, int64(failing), 10), []byte("0")
+	to := unix.RawSockaddrNetlink{Family: unix.AF_NETLINK, Pid: portID, Groups: groups}
+	// The delivery of a signal copies too, and a copy that fails there is fatal.
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
+		return err
+	}
+	// From here on nothing but what is to fail: all that the thread does counts.
+	_, _, armed := unix.RawSyscall(unix.SYS_WRITE, uintptr(t.nth), uintptr(unsafe.Pointer(&on[0])), uintptr(len(on)))
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT,
+		uintptr(unsafe.Pointer(&to)), unix.SizeofSockaddrNetlink)
+	for { // this too may be the call that fails
+		if _, _, err := unix.RawSyscall(unix.SYS_WRITE, uintptr(t.nth), uintptr(unsafe.Pointer(&off[0])), 1); err == 0 {
+			break
+		}
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil); err != nil {
+		return err
+	}
+	switch {
+	case armed != 0:
+		return fmt.Errorf("fail-nth: %w", armed)
+	case errno != 0:
+		return errno
+	}
+	return nil
+}
+
+// quietFaults lets all kinds of allocations fail on request, and without a word
+// in the log, where the kernel can.
+func quietFaults() error {
+	const dir = "/sys/kernel/debug"
+	if _, err := os.Stat(filepath.Join(dir, "failslab")); err != nil {
+		return nil
+	}
+	for file, value := range map[string]string{ // those that may sleep, most, never fail by default
+		"failslab/ignore-gfp-wait":        "N",
+		"failslab/verbose":                "0",
+		"fail_page_alloc/ignore-gfp-wait": "N",
+		"fail_page_alloc/min-order":       "0",
+		"fail_page_alloc/verbose":         "0",
+		"fail_usercopy/verbose":           "0",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // enter moves the task to a namespace, one of fds.
