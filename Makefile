@@ -11,6 +11,7 @@ source	:= $(DESTDIR)/usr/src/nlpeer-$(version)
 
 bin	:= build/bin
 FUZZTIME ?= 60s
+FUZZKERNEL ?= debug
 nlvm	:= $(bin)/nlvm
 commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlvm ./labs/cmd/nllab
 
@@ -88,7 +89,7 @@ fuzz: commands
 	@tools/deps debug
 	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
 	$(nlvm) run --kernel debug --timeout 2m -- nlecho hello
-	$(bin)/nlfuzz drive --time $(FUZZTIME)
+	$(bin)/nlfuzz drive --time $(FUZZTIME) --kernel $(FUZZKERNEL)
 
 ## make vm			a shell in the virtual machine, the module loaded
 vm: commands

@@ -41,7 +41,7 @@ type row struct {
 }
 
 // parsers are the packages whose fuzz targets run on this machine.
-var parsers = []string{"./pkg/wire", "./pkg/explain", "./pkg/capture"}
+var parsers = []string{"./pkg/wire", "./pkg/explain", "./pkg/capture", "./pkg/kernel", "./pkg/client"}
 
 // nativeShare is the part of the time that goes to them.
 const nativeShare = 5

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,27 @@ func TestNotBegun(t *testing.T) {
 	}
 	if err := newDriver(t, 0, "nonsense\n").module(time.Second); err == nil {
 		t.Error("nonsense is taken for records")
+	}
+}
+
+// Every package of pkg/ with fuzz targets has them run.
+func TestParsers(t *testing.T) {
+	files, err := filepath.Glob("../../../pkg/*/*_test.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	targets := map[string]int{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(b), "\nfunc Fuzz"); n > 0 {
+			targets["./pkg/"+filepath.Base(filepath.Dir(file))] += n
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(parsers)), slices.Sorted(maps.Keys(targets))); diff != "" {
+		t.Errorf("packages with targets that run (-) and that there are (+):\n%s", diff)
 	}
 }
 
