@@ -86,9 +86,9 @@ coverage: commands
 ## make fuzz FUZZTIME=10m	attack the module and the parsers for that long (60s)
 fuzz: commands
 	@tools/deps vm
-	@tools/deps debug
+	@[ $(FUZZKERNEL) != debug ] || tools/deps debug
 	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
-	$(nlvm) run --kernel debug --timeout 2m -- nlecho hello
+	$(nlvm) run --kernel $(FUZZKERNEL) --timeout 2m -- nlecho hello
 	$(bin)/nlfuzz drive --time $(FUZZTIME) --kernel $(FUZZKERNEL)
 
 ## make vm			a shell in the virtual machine, the module loaded

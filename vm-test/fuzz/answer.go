@@ -95,6 +95,9 @@ func checkRaw(m wire.Header, body []byte) error {
 		if m.Flags != 0 {
 			return errors.New("an echo has flags")
 		}
+		if len(body) > wire.PayloadMax {
+			return errors.New("an echo is longer than what it may answer")
+		}
 		return nil
 	}
 	op := rawTable.answer(m.Type)
@@ -111,6 +114,8 @@ func checkConnector(m wire.Header, body []byte) error {
 		return err
 	case m.Flags != 0 || m.Type != unix.NLMSG_DONE || h.Idx != wire.CnIdx || h.Val != wire.CnVal || h.Seq != m.Seq:
 		return fmt.Errorf("connector: %+v", h)
+	case len(data) > wire.CnPayloadMax:
+		return fmt.Errorf("connector: %d bytes", len(data))
 	case m.PortID == 0 && len(data) > 8 && native.Uint32(data[attrLen:]) == wire.GroupConnector:
 		return checkAttrs(rawTable.sets, "event", eventAnswer.answer, data)
 	}

@@ -172,6 +172,7 @@ func TestCheckDatagram(t *testing.T) {
 		{"echo", fuzz.Raw, padded, ""},
 		{"padding", fuzz.Raw, append(padded[:21:21], 0, 1, 0), "padding of a message"},
 		{"echo with flags", fuzz.Raw, message(wire.MsgEcho, 2, nil), "an echo has flags"},
+		{"echo beyond its bound", fuzz.Raw, message(wire.MsgEcho, 0, make([]byte, wire.PayloadMax+1)), "longer than what it may answer"},
 		{"short", fuzz.Raw, padded[:10], "behind the last message"},
 		{"long", fuzz.Raw, padded[:20], "nlmsg_len is 21"},
 		{"type", fuzz.Raw, message(21, 0, nil), "no answer has this type"},
