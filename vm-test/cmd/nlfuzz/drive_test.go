@@ -222,6 +222,14 @@ func TestParsers(t *testing.T) {
 	}
 }
 
+// A test made of a report runs on the machine that the report comes from.
+func TestModuleArgs(t *testing.T) {
+	b, err := os.ReadFile("../../suites/fuzz/nlvm.flags")
+	if err != nil || !strings.Contains(string(b), fmt.Sprintf("--module-args %q\n", moduleArgs)) {
+		t.Errorf("%v; want %q in\n%s", err, moduleArgs, b)
+	}
+}
+
 func TestReadGo(t *testing.T) {
 	var r row
 	r.readGo("fuzz: elapsed: 0s, gathering baseline coverage: 0/56 completed\n" +

@@ -60,9 +60,13 @@ func (s *session) programs(seed uint64) (all []*fuzz.Program, err error) {
 // programs are run first.
 const vmSlack = 10 * time.Minute
 
+// moduleArgs are bounds that a program comes to. The suite fuzz has the same, in its
+// nlvm.flags.
+const moduleArgs = "objects=100 object_bytes=100000 history=64 history_bytes=65536"
+
 // start runs nlfuzz in a virtual machine with more files and arguments.
 func (d *driver) start(limit time.Duration, puts, args []string, input func(*fuzz.Program) error) (*session, error) {
-	argv := []string{"run", "--kernel", d.kernel, "--smp", strconv.Itoa(d.smp), "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
+	argv := []string{"run", "--kernel", d.kernel, "--smp", strconv.Itoa(d.smp), "--module-args", moduleArgs, "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
 	for _, p := range puts {
 		argv = append(argv, "--put", p)
 	}
