@@ -42,7 +42,7 @@ type guest struct {
 const batch = 16
 
 // tries bounds the runs by which a program that reached something is made small.
-const tries = 64
+const tries = 40
 
 // stuckAfter is when a program is said to hang, see patience.
 const stuckAfter = 3 * time.Minute
@@ -171,10 +171,6 @@ func (g *guest) several(programs []*fuzz.Program, old bool) error {
 		g.cover.Add(cover)
 		g.keep(p)
 	}
-	if time.Since(g.spoken) > 10*time.Second {
-		g.spoken = time.Now()
-		g.record(fuzz.Record{Kind: fuzz.KindStatus, Totals: g.total()})
-	}
 	return nil
 }
 
@@ -195,6 +191,10 @@ func (g *guest) try(p *fuzz.Program) (execute.Cover, error) {
 	g.totals.Programs++
 	g.totals.Messages += res.Sent
 	g.totals.Answers += res.Answered
+	if time.Since(g.spoken) > 10*time.Second {
+		g.spoken = time.Now()
+		g.record(fuzz.Record{Kind: fuzz.KindStatus, Totals: g.total()})
+	}
 	if len(res.Problems) == 0 {
 		return res.Cover, nil
 	}
