@@ -94,10 +94,10 @@ func SubscribeFamily(ctx context.Context, cfg Config, name string) (*Subscriptio
 // Fill receives one datagram and returns its length and the ID of its
 // namespace.
 func (s *Subscription) Fill(ctx context.Context) (n int, nsid int32, err error) {
-	defer s.arm(ctx)()
-	s.rest = nil
+	defer s.stopRanging()
+	s.at, s.till = 0, 0
 	_, _, err = s.fill(ctx, true)
-	return len(s.rest), s.nsid, err
+	return s.till, s.nsid, err
 }
 
 // SetSide makes c the Conn that missed events are asked for by, until one of its

@@ -284,7 +284,7 @@ func (l *Listener) next(ctx context.Context, p *poller, wait bool) (d Datagram, 
 func (l *Listener) recvMsg() bool {
 	l.msg.Namelen = unix.SizeofSockaddrNetlink
 	l.msg.SetControllen(int(unsafe.Sizeof(l.oob)))
-	n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&l.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	n, _, errno := syscall.Syscall(unix.SYS_RECVMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&l.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 	l.n, l.errno = int(n), errno
 	return errno != unix.EAGAIN
 }
@@ -348,7 +348,7 @@ func (l *Listener) sendTo(to *unix.RawSockaddrNetlink, b []byte) error {
 	p := l.poller.Load()
 	err := p.rc.Write(func(fd uintptr) bool {
 		for {
-			_, _, errno = unix.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			_, _, errno = syscall.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(to)), unix.SizeofSockaddrNetlink)
 			if errno != unix.EINTR {
 				return true

@@ -195,7 +195,7 @@ func (s *Subscription) gap(g *group, seq uint64) bool {
 	return g.known && seq > g.seq && seq-g.seq > 1 && !s.cfg.NoResync && g.key.nsid == OwnNSID
 }
 
-// recover does the next step of a resync. It leaves an event for s.event if ok.
+// recover does the next step of a resync. It leaves an event in s.last if ok.
 // last is as with next.
 func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	r := &s.resync
@@ -232,7 +232,7 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 		}
 	}
 	if more {
-		s.last.Event = w
+		s.last.set(&w)
 		s.count(g, true)
 		return true, false, nil
 	}
@@ -241,7 +241,7 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	if r.holding {
 		held := r.held
 		r.holding, r.held = false, wire.Event{}
-		s.last.Event = held
+		s.last.set(&held)
 		s.count(g, false)
 		return true, false, nil
 	}

@@ -341,9 +341,9 @@ func (s *socket) sendAs(b []byte, raw bool) error {
 	for {
 		var errno syscall.Errno
 		if raw {
-			_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+			_, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		} else {
-			_, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+			_, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		}
 		switch errno {
 		case 0:
@@ -358,8 +358,12 @@ func (s *socket) sendAs(b []byte, raw bool) error {
 // tapped lets the tap see a datagram of n bytes that was received into b.
 func (s *socket) tapped(b []byte, n int) {
 	if s.tap != nil {
-		s.tap(Crossing{Protocol: s.protocol, PortID: s.port, Data: b[:min(n, len(b))], Size: n})
+		s.show(b, n)
 	}
+}
+
+func (s *socket) show(b []byte, n int) {
+	s.tap(Crossing{Protocol: s.protocol, PortID: s.port, Data: b[:min(n, len(b))], Size: n})
 }
 
 // recv receives one datagram into b without waiting and returns its whole
@@ -368,9 +372,9 @@ func recv(fd int, b []byte, raw bool) (int, syscall.Errno) {
 	var n uintptr
 	var errno syscall.Errno
 	if raw {
-		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		n, _, errno = syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
 	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		n, _, errno = syscall.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
 	}
 	return int(n), errno
 }

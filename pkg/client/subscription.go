@@ -5,7 +5,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -114,9 +113,10 @@ type Subscription struct {
 	// All that follows belongs to who ranges; what receive uses is touched with
 	// the lock held.
 
-	buf  []byte
-	rest []byte // what of buf is not yielded yet
-	nsid int32  // of rest
+	buf []byte
+	// What of buf is not yielded yet, nothing if till is not greater than at.
+	at, till int
+	nsid     int32 // whence it is
 
 	last lastEvent
 
@@ -133,7 +133,10 @@ type Subscription struct {
 	end    end
 	large  bool // events may be, see rawLimit
 
-	received, recovered, lost, overruns, failed, foreign, unknown atomic.Uint64
+	// disarm ends what arm began, nil if nothing waited yet.
+	disarm func() bool
+
+	overruns, failed, foreign, unknown atomic.Uint64
 
 	// groupsMu guards groups, not what they hold.
 	groupsMu sync.Mutex
@@ -147,9 +150,9 @@ type groupKey struct {
 
 type group struct {
 	key   groupKey
-	known bool   // seq is a number to count from
-	seq   uint64 // of the last event
-	time  uint64 // the latest of all events
+	known bool          // seq is a number to count from
+	seq   uint64        // of the last event
+	time  time.Duration // the latest of all events
 	// recoveredSeq is the last number that came from the history. Up to there
 	// what comes live is a duplicate, unless it was made later than all that
 	// came before: then it is of a peer that was loaded anew and numbers anew.
@@ -302,10 +305,8 @@ func newSubscription(sock *socket, cfg Config, size int) *Subscription {
 		s.msg.Iov = &s.iov
 		s.msg.SetIovlen(1)
 		s.msg.Control = (*byte)(unsafe.Pointer(&s.oob))
-		s.receive = func(uintptr) bool { return s.recvMsg() }
-	} else {
-		s.receive = func(uintptr) bool { return s.recvFrom() }
 	}
+	s.receive = func(uintptr) bool { return s.recv() }
 	return s
 }
 
@@ -333,24 +334,25 @@ func (s *Subscription) Close() error {
 // Stats returns what has been seen so far.
 func (s *Subscription) Stats() SubscriptionStats {
 	st := SubscriptionStats{
-		Received:  s.received.Load(),
-		Recovered: s.recovered.Load(),
-		Lost:      s.lost.Load(),
-		Overruns:  s.overruns.Load(),
-		Failed:    s.failed.Load(),
-		Foreign:   s.foreign.Load(),
-		Unknown:   s.unknown.Load(),
+		Overruns: s.overruns.Load(),
+		Failed:   s.failed.Load(),
+		Foreign:  s.foreign.Load(),
+		Unknown:  s.unknown.Load(),
 	}
 	s.groupsMu.Lock()
 	defer s.groupsMu.Unlock()
 	for _, g := range s.groups {
-		st.Groups = append(st.Groups, GroupStats{
+		of := GroupStats{
 			NSID:      g.key.nsid,
 			Group:     g.key.num,
 			Received:  g.received.Load(),
 			Recovered: g.recovered.Load(),
 			Lost:      g.lost.Load(),
-		})
+		}
+		st.Received += of.Received
+		st.Recovered += of.Recovered
+		st.Lost += of.Lost
+		st.Groups = append(st.Groups, of)
 	}
 	slices.SortFunc(st.Groups, func(a, b GroupStats) int {
 		if a.NSID != b.NSID {
@@ -383,8 +385,7 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 			yield(Event{}, opError("events", errRanging))
 			return
 		}
-		defer s.ranging.Store(false)
-		defer s.arm(ctx)()
+		defer s.stopRanging()
 
 		for {
 			last, err := s.next(ctx)
@@ -394,27 +395,27 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 				}
 				continue
 			}
-			if !yield(s.event(), nil) {
+			if !yield(s.last.Event, nil) {
 				return
 			}
 		}
 	}
 }
 
-// arm makes a wait return once ctx is done, until disarm is called.
-func (s *Subscription) arm(ctx context.Context) (disarm func()) {
-	p := s.poller.Load()
-	stop := arm(ctx, p.interrupt)
-	return func() {
-		if stop() {
+// stopRanging is the end of an iteration.
+func (s *Subscription) stopRanging() {
+	if s.disarm != nil {
+		if s.disarm() {
 			// Not for the next iteration. If Close has set it as well, the next
 			// one finds closed set.
-			_ = p.file.SetReadDeadline(time.Time{})
+			_ = s.poller.Load().file.SetReadDeadline(time.Time{})
 		}
+		s.disarm = nil
 	}
+	s.ranging.Store(false)
 }
 
-// next leaves the next event for s.event. last says that no other can follow the
+// next leaves the next event in s.last. last says that no other can follow the
 // error.
 func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 	for {
@@ -431,7 +432,7 @@ func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 			}
 			continue
 		}
-		if len(s.rest) == 0 {
+		if s.at >= s.till {
 			got, last, err := s.fill(ctx, !s.resync.behind && !s.end.gone)
 			if err != nil {
 				return last, err
@@ -445,7 +446,7 @@ func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 				return true, ErrEnded
 			}
 		}
-		for len(s.rest) > 0 && s.resync.group == nil {
+		for s.at < s.till && s.resync.group == nil {
 			ok, err := s.nextLive()
 			if err != nil || ok && !(s.last.Kind == wire.KindEnd && s.ended()) {
 				return false, err
@@ -454,27 +455,41 @@ func (s *Subscription) next(ctx context.Context) (last bool, err error) {
 	}
 }
 
-// nextLive takes the next message off rest. It leaves the event for s.event if
-// ok; if not, that was no event, or one that comes later, or came before.
+// nextLive takes the next message of buf. It leaves the event in s.last if ok; if
+// not, that was no event, or one that comes later, or came before.
 func (s *Subscription) nextLive() (ok bool, err error) {
-	n := wire.MessageLen(s.rest)
-	if n == 0 {
-		_, _, err := wire.NextMessage(s.rest)
-		s.rest = nil
+	t, data, n := wire.ParseTick(s.buf[s.at:s.till])
+	e, g := &s.last, s.last.group
+	// Nearly all are ticks, the next of the same group. Nothing is missing then.
+	if t == nil || s.cfg.Carrier != Raw || g == nil || !g.known || t.Seq() != g.seq+1 ||
+		t.Group() != g.key.num || s.nsid != g.key.nsid || t.Kind() == wire.KindEnd {
+		return s.take(s.buf[s.at:s.till])
+	}
+	s.at += n
+	e.Group, e.Seq, e.Time, e.Kind, e.Data = t.Group(), t.Seq(), time.Duration(t.Time()), t.Kind(), data
+	e.Lost, e.Recovered = 0, false
+	if e.Object.Key != nil { // as every object has one
+		e.Object = ObjectView{}
+	}
+	g.seq, g.time = e.Seq, max(g.time, e.Time)
+	g.received.Add(1)
+	return true, nil
+}
+
+// take is nextLive for any message.
+func (s *Subscription) take(d []byte) (ok bool, err error) {
+	m, rest, err := wire.NextMessage(d)
+	s.at = s.till - len(rest)
+	if err != nil {
 		return false, err
 	}
-	m := s.rest[:n:n]
-	s.rest = s.rest[min(wire.Align(n), len(s.rest)):]
-	attrs, ok := m[wire.HeaderLen:], binary.NativeEndian.Uint16(m[4:]) == wire.MsgEvent
-	if s.cfg.Carrier != Raw {
-		attrs, ok = s.attrs(m)
-	}
+	attrs, ok := s.attrs(m)
 	if !ok {
 		s.unknown.Add(1)
 		return false, nil
 	}
-	w := &s.last.Event
-	if err := w.Parse(attrs); err != nil {
+	w, err := wire.ParseEvent(attrs)
+	if err != nil {
 		s.unknown.Add(1)
 		return false, err
 	}
@@ -482,48 +497,46 @@ func (s *Subscription) nextLive() (ok bool, err error) {
 	if g == nil || g.key.num != w.Group || g.key.nsid != s.nsid {
 		g = s.group(groupKey{s.nsid, w.Group})
 	}
-	if w.Seq <= g.recoveredSeq && w.Time <= g.time {
+	if w.Seq <= g.recoveredSeq && time.Duration(w.Time) <= g.time {
 		return false, nil // recovered already
 	}
 	if s.gap(g, w.Seq) {
-		s.resync.group, s.resync.held, s.resync.holding = g, *w, true
+		s.resync.group, s.resync.held, s.resync.holding = g, w, true
 		return false, nil
 	}
+	s.last.set(&w)
 	s.count(g, false)
 	return true, nil
 }
 
-// attrs returns the attributes of an event, of which m is the message, where the
-// carrier has a header of its own before them.
-func (s *Subscription) attrs(m []byte) (attrs []byte, ok bool) {
-	typ, body := binary.NativeEndian.Uint16(m[4:]), m[wire.HeaderLen:]
-	if s.cfg.Carrier == Connector {
-		h, attrs, err := wire.ParseConnector(body)
+// attrs returns the attributes of an event.
+func (s *Subscription) attrs(m wire.Message) (attrs []byte, ok bool) {
+	switch {
+	case s.cfg.Carrier == Connector:
+		h, attrs, err := wire.ParseConnector(m.Body)
 		return attrs, err == nil && h.Idx == wire.CnIdx && h.Val == wire.CnVal
+	case s.cfg.Carrier != Raw:
+		h, attrs, err := wire.ParseGenl(m.Body)
+		return attrs, err == nil && h.Command == wire.CmdEvent && m.Type == s.family.ID
 	}
-	if typ != s.family.ID {
-		return nil, false
-	}
-	h, attrs, err := wire.ParseGenl(body)
-	return attrs, err == nil && h.Command == wire.CmdEvent
+	return m.Body, m.Type == wire.MsgEvent
 }
 
 // fill receives one datagram, waiting for it if it may. got is false if there
 // was none.
 func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err error) {
 	s.lock.acquireAlways() // held by nobody but Close for long
-	defer s.lock.release()
 	if s.closed.Load() {
+		s.lock.release()
 		return false, true, closedError{}
 	}
-
-	if !s.receive(0) {
-		if !wait {
-			return false, false, nil
-		}
-		if err := s.waitIn(s.poller.Load(), ctx); err != nil {
-			return false, true, err
-		}
+	got = s.recv()
+	if !got && wait {
+		got, err = true, s.wait(ctx)
+	}
+	s.lock.release()
+	if err != nil || !got {
+		return false, err != nil, err
 	}
 	switch s.errno {
 	case 0:
@@ -535,7 +548,7 @@ func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err
 			return true, false, ErrTruncated
 		default:
 			s.tapped(s.buf, s.n)
-			s.rest = s.buf[:s.n]
+			s.at, s.till = 0, s.n
 		}
 		return true, false, nil
 	case unix.EINTR:
@@ -547,19 +560,31 @@ func (s *Subscription) fill(ctx context.Context, wait bool) (got, last bool, err
 	return false, true, os.NewSyscallError("recvfrom", s.errno)
 }
 
-// recvFrom receives one datagram and its sender without waiting. For why the
-// system call is a raw one, see rawLimit; only an object makes an event longer
-// than that.
-func (s *Subscription) recvFrom() bool {
+// wait waits for a datagram and receives it. The lock is held.
+func (s *Subscription) wait(ctx context.Context) error {
+	p := s.poller.Load()
+	if s.disarm == nil {
+		s.disarm = arm(ctx, p.interrupt)
+	}
+	return s.waitIn(p, ctx)
+}
+
+// recv receives one datagram and its sender without waiting, and reports whether
+// there was anything. For why the system call is a raw one, see rawLimit; only an
+// object makes an event longer than that.
+func (s *Subscription) recv() bool {
+	if s.cfg.AllNSID {
+		return s.recvMsg()
+	}
 	s.fromLen = unix.SizeofSockaddrNetlink
 	var n uintptr
 	var errno syscall.Errno
 	if s.large {
-		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+		n, _, errno = syscall.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
 			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
 	} else {
-		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+		n, _, errno = syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), unix.MSG_DONTWAIT|unix.MSG_TRUNC,
 			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
 	}
@@ -567,17 +592,17 @@ func (s *Subscription) recvFrom() bool {
 	return errno != unix.EAGAIN
 }
 
-// recvMsg is recvFrom with the ID of the namespace.
+// recvMsg is recv with the ID of the namespace.
 func (s *Subscription) recvMsg() bool {
 	s.msg.Namelen = unix.SizeofSockaddrNetlink
 	s.msg.SetControllen(int(unsafe.Sizeof(s.oob)))
 	var n uintptr
 	var errno syscall.Errno
 	if s.large {
-		n, _, errno = unix.Syscall(unix.SYS_RECVMSG, uintptr(s.fd),
+		n, _, errno = syscall.Syscall(unix.SYS_RECVMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 	} else {
-		n, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd),
+		n, _, errno = syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 	}
 	s.n, s.errno = int(n), errno
@@ -604,37 +629,25 @@ func (s *Subscription) parseNSID() int32 {
 // A lastEvent is the event that was received last, a view of a buffer. It is
 // filled in place, as it is too large to be handed around.
 type lastEvent struct {
-	wire.Event
-	group     *group
-	lost      uint64
-	recovered bool
+	Event
+	group *group
 }
 
-// event is the event received last.
-func (s *Subscription) event() Event {
-	e := &s.last
-	return Event{
-		Group:     e.Group,
-		Seq:       e.Seq,
-		Time:      time.Duration(e.Time),
-		Kind:      e.Kind,
-		Data:      e.Data,
-		Object:    ObjectView{e.Object},
-		Lost:      e.lost,
-		Recovered: e.recovered,
-		NSID:      e.group.key.nsid,
-	}
+// set makes it what a message says.
+func (e *lastEvent) set(w *wire.Event) {
+	e.Group, e.Seq, e.Time, e.Kind = w.Group, w.Seq, time.Duration(w.Time), w.Kind
+	e.Data, e.Object = w.Data, ObjectView{w.Object}
 }
 
 // count makes what is in s.last an event of a group that came live or was
 // recovered, and sees what is missing before it.
 func (s *Subscription) count(g *group, recovered bool) {
 	e := &s.last
-	e.group, e.lost, e.recovered = g, 0, recovered
+	e.group, e.NSID, e.Lost, e.Recovered = g, g.key.nsid, 0, recovered
 	switch {
 	case !g.known || e.Seq > g.seq:
 		if g.known {
-			e.lost = e.Seq - g.seq - 1
+			e.Lost = e.Seq - g.seq - 1
 		}
 		g.time = max(g.time, e.Time)
 	default:
@@ -650,14 +663,11 @@ func (s *Subscription) count(g *group, recovered bool) {
 		// The iteration tells of it in its own way.
 	case recovered:
 		g.recovered.Add(1)
-		s.recovered.Add(1)
 	default:
 		g.received.Add(1)
-		s.received.Add(1)
 	}
-	if e.lost != 0 {
-		g.lost.Add(e.lost)
-		s.lost.Add(e.lost)
+	if e.Lost != 0 {
+		g.lost.Add(e.Lost)
 	}
 }
 

@@ -31,50 +31,68 @@ type Event struct {
 // with a zero Event.
 func ParseEvent(attrs []byte) (Event, error) {
 	var e Event
-	err := e.Parse(attrs)
-	return e, err
-}
-
-// Parse is [ParseEvent] into e, which costs less where e is used again.
-func (e *Event) Parse(attrs []byte) error {
-	if e.parseTick(attrs) {
-		return nil
-	}
-	*e = Event{}
 	if err := e.parse(attrs); err != nil {
-		*e = Event{}
-		return err
+		return Event{}, err
 	}
-	return nil
+	return e, nil
 }
 
-// tickLen is the length of the attributes of a tick before its data.
-const tickLen = 40
+// A Tick is a view of an event on the raw protocol that has no object, its message
+// header and what stands before its data, as the kernel sends it.
+type Tick [HeaderLen + 44]byte
 
-// parseTick decodes attributes that are those of a tick as the kernel sends it:
-// group, seq, time, kind and data, and no others. It reports whether they are.
-func (e *Event) parseTick(attrs []byte) bool {
-	if len(attrs) < tickLen+AttrHeaderLen {
-		return false
-	}
-	a, native := (*[tickLen + AttrHeaderLen]byte)(attrs), binary.NativeEndian
-	n := int(native.Uint16(a[tickLen:]))
-	if native.Uint16(a[0:]) != 8 || native.Uint16(a[2:]) != AttrEventGroup ||
-		native.Uint16(a[8:]) != 12 || native.Uint16(a[10:]) != AttrEventSeq ||
-		native.Uint16(a[20:]) != 12 || native.Uint16(a[22:]) != AttrEventTime ||
-		native.Uint16(a[32:]) != 8 || native.Uint16(a[34:]) != AttrEventKind ||
-		native.Uint16(a[tickLen+2:]) != AttrEventData {
-		return false
-	}
-	if n += tickLen; n < len(a) || n > len(attrs) || Align(n) < len(attrs) {
-		return false
-	}
-	e.Group, e.Seq, e.Time = native.Uint32(a[4:]), native.Uint64(a[12:]), native.Uint64(a[24:])
-	e.Kind = Kind(native.Uint32(a[36:]))
-	e.Data = attrs[len(a):n:n]
-	e.Object = Object{}
-	return true
+// Where the attributes of a Tick are.
+const (
+	tickGroup = HeaderLen
+	tickSeq   = tickGroup + 8
+	tickTime  = tickSeq + 12
+	tickKind  = tickTime + 12
+	tickData  = tickKind + 8
+)
+
+// The headers of a Tick's attributes as they lie in memory.
+var (
+	tickGroupHead = attrHead(8, AttrEventGroup)
+	tickSeqHead   = attrHead(12, AttrEventSeq)
+	tickTimeHead  = attrHead(12, AttrEventTime)
+	tickKindHead  = attrHead(8, AttrEventKind)
+)
+
+func attrHead(n int, typ uint16) uint32 {
+	return binary.NativeEndian.Uint32(appendAttrHeader(nil, typ, n-AttrHeaderLen))
 }
+
+// ParseTick returns the first message of a datagram on the raw protocol as a Tick,
+// its data, and its length, if its type is [MsgEvent] and its attributes are group,
+// seq, time, kind and data, in this order, and no others, as nearly all are. Else t
+// is nil, and [NextMessage] and [ParseEvent] may know more.
+func ParseTick(d []byte) (t *Tick, data []byte, n int) {
+	if len(d) < len(t) {
+		return nil, nil, 0
+	}
+	t, native := (*Tick)(d), binary.NativeEndian
+	end := tickData + int(native.Uint16(t[tickData:]))
+	n = Align(end) // the padding of an attribute counts
+	if native.Uint16(t[4:]) != MsgEvent || uint64(native.Uint32(t[0:])) != uint64(n) ||
+		native.Uint32(t[tickGroup:]) != tickGroupHead || native.Uint32(t[tickSeq:]) != tickSeqHead ||
+		native.Uint32(t[tickTime:]) != tickTimeHead || native.Uint32(t[tickKind:]) != tickKindHead ||
+		native.Uint16(t[tickData+2:]) != AttrEventData || end < len(t) || n > len(d) {
+		return nil, nil, 0
+	}
+	return t, d[len(t):end:end], n
+}
+
+// Group is [Event].Group.
+func (t *Tick) Group() uint32 { return binary.NativeEndian.Uint32(t[tickGroup+4:]) }
+
+// Seq is [Event].Seq.
+func (t *Tick) Seq() uint64 { return binary.NativeEndian.Uint64(t[tickSeq+4:]) }
+
+// Time is [Event].Time.
+func (t *Tick) Time() uint64 { return binary.NativeEndian.Uint64(t[tickTime+4:]) }
+
+// Kind is [Event].Kind.
+func (t *Tick) Kind() Kind { return Kind(binary.NativeEndian.Uint32(t[tickKind+4:])) }
 
 func (e *Event) parse(attrs []byte) error {
 	var have uint
