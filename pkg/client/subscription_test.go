@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -371,6 +372,63 @@ func TestEventsAllocateNothing(t *testing.T) {
 			t.Errorf("%v allocations per event", allocs)
 		}
 	})
+}
+
+// An iteration over what is there already allocates nothing either, not even to
+// begin, as it does not wait.
+func TestIterationsAllocateNothing(t *testing.T) {
+	s, u := subscribeUser(t, client.Config{Groups: 1, ReceiveBuffer: 1 << 20})
+	const n = 300
+	for seq := range uint64(n) {
+		u.multicast(1, event(client.Raw, beacon(1, seq+1)))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	last := uint64(0)
+	one := func() {
+		for e, err := range s.Events(ctx) {
+			if err != nil || e.Seq != last+1 || e.Lost != 0 {
+				t.Fatal(e, err)
+			}
+			last = e.Seq
+			break
+		}
+	}
+	one() // the first of the group makes room for it
+	if allocs := testing.AllocsPerRun(n-10, one); allocs != 0 {
+		t.Errorf("%v allocations per iteration", allocs)
+	}
+	if got := s.Stats(); got.Received != last || got.Groups[0].Received != last {
+		t.Errorf("%d events came, but stats are %+v", last, got)
+	}
+
+	// One that has waited can be given up, and the next one waits again.
+	for e, err := range s.Events(ctx) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v", err)
+			}
+			break
+		}
+		if last = e.Seq; last == n {
+			go func() {
+				for s.Waiting() == 0 {
+					runtime.Gosched()
+				}
+				cancel()
+			}()
+		}
+	}
+	if last != n {
+		t.Errorf("the last event was %d, want %d", last, n)
+	}
+	go u.multicast(1, event(client.Raw, beacon(1, n+1)))
+	for e, err := range s.Events(background(t)) {
+		if err != nil || e.Seq != n+1 {
+			t.Error(e, err)
+		}
+		break
+	}
 }
 
 func TestSubscribeToUnknownGroup(t *testing.T) {

@@ -68,3 +68,47 @@ func TestParseEventErrors(t *testing.T) {
 		t.Errorf("an event needs no data: %v", err)
 	}
 }
+
+func TestParseTick(t *testing.T) {
+	tick := func(data string) []byte {
+		e := wire.Event{Group: 3, Seq: 1 << 40, Time: 1 << 50, Kind: wire.KindBeacon, Data: []byte(data)}
+		return wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, wire.AppendEvent(nil, e))
+	}
+	for _, data := range []string{"", "a", "abc", "abcd", "64 bytes or so, which is what most of the figures are about now."} {
+		first := tick(data)
+		got, view, n := wire.ParseTick(append(first, tick("next")...))
+		if got == nil {
+			t.Fatalf("%q: no tick", data)
+		}
+		diff(t, []uint64{3, 1 << 40, 1 << 50, uint64(wire.KindBeacon), uint64(len(first))},
+			[]uint64{uint64(got.Group()), got.Seq(), got.Time(), uint64(got.Kind()), uint64(n)})
+		if string(view) != data || cap(view) != len(data) {
+			t.Errorf("data is %q with room for %d, want %q", view, cap(view), data)
+		}
+	}
+
+	// Whatever else it is, it is left to others: each byte matters but those of
+	// the values, and the header's flags, seq and port ID.
+	good := tick("abc")
+	values := []struct{ from, to int }{{6, 16}, {20, 24}, {28, 36}, {40, 48}, {52, 56}, {60, len(good)}}
+	for i := range good {
+		bad := append([]byte(nil), good...)
+		bad[i] ^= 0x20
+		free := false
+		for _, v := range values {
+			free = free || i >= v.from && i < v.to
+		}
+		if got, _, _ := wire.ParseTick(bad); (got != nil) != free {
+			t.Errorf("byte %d changed: a tick is %v, want %v", i, got != nil, free)
+		}
+	}
+	for n := range good {
+		if got, _, _ := wire.ParseTick(good[:n]); got != nil {
+			t.Errorf("%d bytes of %d are a tick", n, len(good))
+		}
+	}
+	object := wire.AppendEvent(nil, wire.Event{Group: 3, Seq: 1, Kind: wire.KindObjectNew, Object: object("key", 4, "one", "")})
+	if got, _, _ := wire.ParseTick(wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, object)); got != nil {
+		t.Error("an event with an object is a tick")
+	}
+}

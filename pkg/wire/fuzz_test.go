@@ -180,6 +180,26 @@ func FuzzParseEvent(f *testing.F) {
 	})
 }
 
+// What a tick says is what its message says by the long way.
+func FuzzParseTick(f *testing.F) {
+	event := wire.AppendEvent(nil, wire.Event{Group: 1, Seq: 2, Time: 3, Kind: wire.KindBeacon, Data: []byte("data5")})
+	damaged(f, wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, event))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tick, data, n := wire.ParseTick(b)
+		if tick == nil {
+			return
+		}
+		m, rest, err := wire.NextMessage(b)
+		if err != nil || m.Type != wire.MsgEvent || len(b)-len(rest) != n {
+			t.Fatalf("a tick of %d bytes, but %+v and %d bytes behind it, %v", n, m, len(rest), err)
+		}
+		e, err := wire.ParseEvent(m.Body)
+		if err != nil || e.Object.Key != nil || !bytes.Equal(e.Data, data) || e.Group != tick.Group() || e.Seq != tick.Seq() || e.Time != tick.Time() || e.Kind != tick.Kind() {
+			t.Fatalf("a tick, but %+v, %v", e, err)
+		}
+	})
+}
+
 func FuzzParseObject(f *testing.F) {
 	damaged(f, wire.AppendObject(nil, object("key", 1, "one", "", "three")))
 	f.Fuzz(func(t *testing.T, b []byte) {

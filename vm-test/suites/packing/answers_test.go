@@ -141,6 +141,61 @@ func TestEchoes(t *testing.T) {
 	}
 }
 
+// Rows of echoes, broken off at random by what is none: the answers have nothing
+// of what lies between the requests, and what lies behind the last is no matter.
+func TestRows(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0")
+	s := open(t)
+	r := vmtest.Rand(t)
+	for range 60 {
+		var b []byte
+		var answers []answer
+		add := func(m vmtest.Message, a ...answer) {
+			b = append(b, m.Bytes()...)
+			// Padding that the sender did not clear.
+			for i := aligned(len(m.Body)) - len(m.Body); i > 0; i-- {
+				b[len(b)-i] = byte(1 + r.IntN(255))
+			}
+			answers = append(answers, a...)
+		}
+		n, longest := 2+r.IntN(400), r.IntN(120)
+		for i := range n {
+			var flags uint16
+			switch r.IntN(40) {
+			case 0:
+				flags = unix.NLM_F_ACK
+			case 1:
+				flags = unix.NLM_F_ECHO // which means nothing to an echo
+			case 2:
+				bad := vmtest.Message{Type: 16, Flags: unix.NLM_F_REQUEST | 0x800, Seq: uint32(i)}
+				add(bad, refused(bad, unix.EINVAL, -1, "nlpeer: ambiguous or reserved bits set in nlmsg_flags"))
+				continue
+			case 3:
+				add(vmtest.Message{Type: 16, Seq: uint32(i), Body: []byte("passed over")})
+				continue
+			}
+			req, a := echo(s, uint32(i), vmtest.Bytes(r, r.IntN(longest+1)), flags)
+			req.PortID = r.Uint32() // the kernel does not look at it
+			add(req, a...)
+		}
+		req, a := echo(s, uint32(n), vmtest.Bytes(r, 5), 0)
+		add(req, a...)
+		// The last one may lack its padding; or a length lies behind it, by which
+		// nothing can be found any more.
+		switch end := r.IntN(3); end {
+		case 0:
+			b = b[:len(b)-3+r.IntN(3)]
+		case 1:
+			liar := vmtest.NewEcho(1, vmtest.Bytes(r, 20)).Bytes()
+			lies := []uint32{0, 15, uint32(len(liar)) + 1, 16 + vmtest.PayloadMax, 17 + vmtest.PayloadMax, 0x7fffffff, 0xfffffffd, 0xffffffff}
+			copy(liar, vmtest.U32(lies[r.IntN(len(lies))]))
+			b = append(b, liar...)
+		}
+		s.Send(t, b)
+		expect(t, s, len(b), answers)
+	}
+}
+
 // One request has an answer and an acknowledgment, as everywhere in netlink.
 // Bytes behind it that are too few for another make no batch.
 func TestOneAlone(t *testing.T) {
