@@ -107,6 +107,16 @@ func TestParseTick(t *testing.T) {
 			t.Errorf("%d bytes of %d are a tick", n, len(good))
 		}
 	}
+	// Data whose attribute is shorter than its own header.
+	for length := range byte(wire.AttrHeaderLen) {
+		bad := append([]byte(nil), tick("")...)
+		end := len(bad) - wire.AttrHeaderLen
+		copy(bad, raw(u32(uint32(wire.Align(end+int(length))))))
+		copy(bad[end:], raw(u16(uint16(length))))
+		if got, _, _ := wire.ParseTick(bad); got != nil {
+			t.Errorf("data of %d bytes with its header is a tick", length)
+		}
+	}
 	object := wire.AppendEvent(nil, wire.Event{Group: 3, Seq: 1, Kind: wire.KindObjectNew, Object: object("key", 4, "one", "")})
 	if got, _, _ := wire.ParseTick(wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, object)); got != nil {
 		t.Error("an event with an object is a tick")
