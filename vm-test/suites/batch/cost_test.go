@@ -54,9 +54,10 @@ func TestSystemCalls(t *testing.T) {
 		}
 		delete(calls, call)
 	}
-	// The runtime looks after its own affairs now and then.
+	// The runtime looks after its own affairs now and then, the oftener the slower
+	// the machine; a call of the client would be there for each batch.
 	for call, n := range calls {
-		if n > rounds/2 {
+		if n >= rounds {
 			t.Errorf("system call %d: %d times in %d batches", call, n, rounds)
 		}
 	}
