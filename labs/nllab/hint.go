@@ -50,7 +50,7 @@ time one more. The last one is nearly the solution.`,
 			shown := min(mine.Hints[todo]+1, len(hints))
 			fmt.Fprintf(a.out, "TODO %d: %s\n", todo, l.Todos[todo-1].Title)
 			for i, h := range hints[:shown] {
-				fmt.Fprintf(a.out, "\nHint %d of %d:\n%s\n", i+1, len(hints), wrap(h, "  ", 92))
+				fmt.Fprintf(a.out, "\nHint %d of %d:\n%s\n", i+1, len(hints), indented(h))
 			}
 			if shown == len(hints) {
 				fmt.Fprintf(a.out, "\nThat was the last. The solution: nllab solution %d\n", l.Number)

@@ -13,10 +13,6 @@ import (
 	"nlpeer/labs/internal/student"
 )
 
-func options(a *app, f runFlags) grade.Options {
-	return grade.Options{Kernel: f.kernel, Show: true, Progress: a.err}
-}
-
 func (a *app) new() *cobra.Command {
 	return &cobra.Command{
 		Use:   "new DIR",

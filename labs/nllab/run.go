@@ -19,12 +19,18 @@ import (
 type runFlags struct {
 	kernel string
 	folder string
+	limit  time.Duration
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.kernel, "kernel", "", "kernel `NAME`, see nlvm kernels (default: that of this machine's Debian release)")
 	cmd.Flags().StringVar(&f.folder, "folder", "", "take the lab's files from `DIR`, and remember nothing")
+	cmd.Flags().DurationVar(&f.limit, "timeout", 0, "limit of `TIME` for what is run, such as 20s (default 40s, times NLVM_SLOW)")
 	_ = cmd.MarkFlagDirname("folder")
+}
+
+func options(a *app, f runFlags) grade.Options {
+	return grade.Options{Kernel: f.kernel, Show: true, Progress: a.err, Limit: f.limit}
 }
 
 func (a *app) run() *cobra.Command {

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"nlpeer/labs/internal/source"
 )
@@ -113,6 +114,8 @@ func (t Tools) module(ctx context.Context, dir string, to target, progress io.Wr
 	said := words.rest()
 	var exit *exec.ExitError
 	switch {
+	case err != nil && fullDisk(said):
+		return built{}, fmt.Errorf("%s cannot be built: %w\n%s", folder, syscall.ENOSPC, said)
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return built{}, &CompileError{folder, said}
 	case err != nil && ctx.Err() != nil:
@@ -234,6 +237,11 @@ func errorsFirst(text string) string {
 	return strings.Join(append(wrong, rest...), "")
 }
 
+// fullDisk knows a compiler that fails for something else than what it compiles.
+func fullDisk(said string) bool {
+	return strings.Contains(strings.ToLower(said), syscall.ENOSPC.Error())
+}
+
 // failed tells a refusal of the compiler from another failure.
 func failed(ctx context.Context, cmd *exec.Cmd, err error, folder, said string) error {
 	var exit *exec.ExitError
@@ -242,6 +250,8 @@ func failed(ctx context.Context, cmd *exec.Cmd, err error, folder, said string) 
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &exit) && fullDisk(said):
+		return fmt.Errorf("%s cannot be built: %w\n%s", folder, syscall.ENOSPC, said)
 	case errors.As(err, &exit):
 		return &CompileError{folder, said}
 	}

@@ -29,6 +29,7 @@ type Report struct {
 	Doing    string // the last that was begun
 	Took     time.Duration
 
+	limit   time.Duration
 	modules map[string]string // see readCrash
 	planned bool
 	ended   bool

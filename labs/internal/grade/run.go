@@ -35,12 +35,20 @@ type Options struct {
 	Kernel   string    // "" for nlvm's default
 	Show     bool      // run the lab's show command when all has passed
 	Progress io.Writer // for what nlvm says while it downloads and boots
+	// Limit is how long the check may take in all; 0 for what DefaultLimit is, or
+	// on a slow machine NLVM_SLOW times that.
+	Limit time.Duration
 }
 
-// limit is how long a lab's check may take in all, and NLVM_SLOW times that on a
-// slow machine.
-func limit() time.Duration {
-	d := 40 * time.Second
+// DefaultLimit is far more than a check needs, and as long as somebody may want
+// to wait who has written a loop.
+const DefaultLimit = 40 * time.Second
+
+func (o Options) limit() time.Duration {
+	if o.Limit > 0 {
+		return o.Limit
+	}
+	d := DefaultLimit
 	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 0 {
 		d = time.Duration(f * float64(d))
 	}
@@ -51,7 +59,7 @@ func limit() time.Duration {
 // error is a *CompileError, or one of the machinery. How the check went is in
 // the report, whatever it did to the kernel.
 func (t Tools) Run(ctx context.Context, lab *source.Lab, dir string, o Options) (*Report, error) {
-	r := &Report{Lab: lab}
+	r := &Report{Lab: lab, limit: o.limit()}
 	env := []string{event.WantVar + "=" + event.Check}
 	if o.Show && lab.Show != "" {
 		env = append(env, event.ShowVar+"="+lab.Show)
@@ -106,7 +114,7 @@ func (t Tools) execute(ctx context.Context, lab *source.Lab, dir string, o Optio
 	r.modules = debugFiles(programs)
 	begun := time.Now()
 	if lab.Kind == source.Host {
-		err = t.onHost(ctx, temp, programs, checker, env, r)
+		err = t.onHost(ctx, temp, programs, checker, env, o, r)
 	} else {
 		err = t.inGuest(ctx, lab, temp, programs, checker, env, o, r)
 	}
@@ -130,7 +138,7 @@ var checkArgs = []string{"-test.timeout=0", "-test.paniconexit0"}
 
 // onHost runs the check of a lab without a kernel, in a folder that has the
 // student's programs.
-func (t Tools) onHost(ctx context.Context, temp string, p built, checker string, env []string, r *Report) error {
+func (t Tools) onHost(ctx context.Context, temp string, p built, checker string, env []string, o Options, r *Report) error {
 	work := filepath.Join(temp, "work")
 	for name, file := range p.files {
 		target := filepath.Join(work, name)
@@ -144,7 +152,7 @@ func (t Tools) onHost(ctx context.Context, temp string, p built, checker string,
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, limit())
+	limited, cancel := context.WithTimeout(ctx, o.limit())
 	defer cancel()
 	cmd := exec.CommandContext(limited, checker, checkArgs...)
 	cmd.Dir = work
@@ -175,7 +183,7 @@ func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p buil
 	for _, e := range env {
 		args = append(args, "--env", e)
 	}
-	args = append(args, "--timeout", limit().String(), "--put", checker+":check", "--")
+	args = append(args, "--timeout", o.limit().String(), "--put", checker+":check", "--")
 	args = append(append(args, "./check"), checkArgs...)
 	cmd := exec.CommandContext(ctx, t.NLVM, args...)
 	record := filepath.Join(temp, "record")
@@ -195,6 +203,10 @@ func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p buil
 	r.read(out.String())
 	r.Words = words.rest()
 	r.Status = cmd.ProcessState.ExitCode()
+	if r.Status < 0 || r.Status > 128 {
+		// Somebody has ended nlvm, and did not mean us.
+		r.Status = statusLost
+	}
 	if r.Status == 2 && len(r.Steps) == 0 {
 		return fmt.Errorf("the virtual machine could not be set up\n%s", strings.TrimRight(r.Words, "\n"))
 	}
@@ -226,7 +238,7 @@ func (t Tools) machine(lab *source.Lab, kernel string, p built) []string {
 // started gets to clean up.
 func interruptible(cmd *exec.Cmd) {
 	// A group of its own: a Ctrl-C is ours to pass on, once.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 }

@@ -137,7 +137,7 @@ func (r *Report) timeout(b *strings.Builder, at string) {
 	if what == "" {
 		what = "The check"
 	}
-	fmt.Fprintf(b, "\nThe time ran out%s: %s did not come back in %v.\n", at, what, limit())
+	fmt.Fprintf(b, "\nThe time ran out%s: %s did not come back in %v.\n", at, what, r.limit)
 	// Nlvm asks the guest what hangs. A kernel that hangs does not answer.
 	var said []string
 	for line := range strings.Lines(r.Words) {

@@ -4,12 +4,14 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -51,10 +53,44 @@ func Tree(labs []*Lab) (map[string][]byte, error) {
 	return tree, nil
 }
 
+// whole is Tree, with the page that leads to the labs, if dir has one.
+func whole(dir string, labs []*Lab) (map[string][]byte, error) {
+	tree, err := Tree(labs)
+	if err != nil {
+		return nil, err
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return tree, nil
+	}
+	if place := mapPlace.FindIndex(page); err == nil && place != nil {
+		tree["README.md"] = slices.Concat(page[:place[0]], courseMap(labs), page[place[1]:])
+	}
+	return tree, err
+}
+
+var mapPlace = regexp.MustCompile(`(?ms)^<!-- map -->\n.*?^<!-- end -->\n`)
+
+// courseMap is the table of the labs.
+func courseMap(labs []*Lab) []byte {
+	var b bytes.Buffer
+	b.WriteString("<!-- map -->\n\n| lab | what you learn | needs | minutes |\n|---|---|---|---|\n")
+	for _, l := range labs {
+		needs := make([]string, len(l.Needs))
+		for i, n := range l.Needs {
+			needs[i] = fmt.Sprint(n)
+		}
+		fmt.Fprintf(&b, "| %d. [%s](%s/README.md) | %s | %s | %d |\n",
+			l.Number, l.Title, l.ID, strings.Join(l.Teaches, "; "), cmp.Or(strings.Join(needs, ", "), "-"), l.Minutes)
+	}
+	b.WriteString("\n<!-- end -->\n")
+	return b.Bytes()
+}
+
 // Stale compares what is made from the labs with the files in dir, which is
 // labs/, and names those that are not as they should be, or should not be.
 func Stale(dir string, labs []*Lab) ([]string, error) {
-	tree, err := Tree(labs)
+	tree, err := whole(dir, labs)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +143,7 @@ func leftovers(dir string, tree map[string][]byte) ([]string, error) {
 // that it changed. A student's work in the tree would be lost, so it is for
 // those who write labs.
 func Generate(dir string, labs []*Lab) ([]string, error) {
-	tree, err := Tree(labs)
+	tree, err := whole(dir, labs)
 	if err != nil {
 		return nil, err
 	}
