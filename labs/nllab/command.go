@@ -164,6 +164,7 @@ func (a *app) command() *cobra.Command {
 			return nil
 		},
 	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.PersistentFlags().StringVarP(&a.dir, "directory", "C", "", "work in `DIR` instead of the current folder")
 	_ = root.MarkPersistentFlagDirname("directory")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

@@ -242,7 +242,7 @@ func TestWrongUsage(t *testing.T) {
 		{"run --fast 3", "unknown flag: --fast"},
 		{"run --folder /nowhere 3", "/nowhere: no such file or directory"},
 		{"run --folder /etc/passwd 3", "/etc/passwd is a file; a lab is a folder"},
-		{"run --folder /etc 3", "/etc has no folder kernel, so it is not lab 3"},
+		{"run --folder " + w.nlvm + " 3", w.nlvm + " has no folder kernel, so it is not lab 3"},
 		{"run --kernel 2.4 3", `unknown kernel "2.4"; known are: 6.1`},
 		{"run 1", "01-anatomy is not there; to make it: nllab reset 1"},
 		{"hint --todo 9 3", "lab 3 has the TODOs 1 to 4"},

@@ -10,6 +10,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -172,6 +174,10 @@ func (t Tools) program(ctx context.Context, dir, temp string, to target) (built,
 		return built{}, &CompileError{folder, "there is no Go file in it"}
 	}
 	for i, f := range files {
+		// Of another package, go would make an archive, and be content.
+		if p, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.PackageClauseOnly); err == nil && p.Name.Name != "main" {
+			return built{}, &CompileError{folder, fmt.Sprintf("%s: this is package %s, and a program is package main", f, p.Name.Name)}
+		}
 		files[i] = "./" + filepath.Base(f)
 	}
 	out := filepath.Join(temp, "user-program")
