@@ -58,7 +58,7 @@ test-vm: commands
 test-matrix: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	NLPEER_CI=1 NLPEER_MATRIX=$(if $(ALL),all,6.1-s390x) $(GO) test -timeout 30m -run Elsewhere ./vm-test/cmd/nlvm
-	$(nlvm) matrix $(if $(ALL),--all) $(if $(FRESH),--fresh) --docs docs/testing.md
+	$(nlvm) matrix $(if $(FRESH),--fresh) $(if $(ALL),--all --docs docs/testing.md)
 
 ## make breakdown		where the instructions of an operation go, for docs/performance.md
 breakdown: commands

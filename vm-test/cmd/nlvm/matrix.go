@@ -37,7 +37,7 @@ var everyday = []string{"5.10", "6.1", "6.12", "7.3", "6.1-s390x"}
 // suitesDir is where the suites are, in the source tree.
 const suitesDir = "vm-test/suites"
 
-// suiteLimit is how long one suite may take.
+// suiteLimit is how long one suite may take on a machine of normal speed.
 const suiteLimit = 20 * time.Minute
 
 // matrixRun is what is asked of nlvm matrix.
@@ -294,7 +294,7 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		return r, err
 	}
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", self, "exec", "--kernel", j.kernel.Name, "--",
-		j.binary, "-test.v=test2json", "-test.paniconexit0", "-test.timeout="+suiteLimit.String())
+		j.binary, "-test.v=test2json", "-test.paniconexit0", "-test.timeout="+machine.Patience(suiteLimit).String())
 	cmd.Dir = filepath.Join(m.source, suitesDir, j.suite)
 	cmd.Env = append(os.Environ(), "NLPEER_CI=1")
 	// All three of them: none passes a signal on.

@@ -26,8 +26,10 @@ import (
 // run starts from, and is made from the first in about a second when a source
 // file has changed.
 
-// statesKept bounds the space that states take, some 100 MB each.
-const statesKept = 40
+// statesKept bounds the space that states take, some 100 MB each. The everyday
+// kernels have eight each, the tests of nlvm and the debug kernel some twenty, and
+// a round through more than are kept would find none of them.
+const statesKept = 80
 
 // keys names the states of both levels.
 func keys(c *cache.Cache, config qemu.Config, g artifacts.Guest) (booted, ready string, err error) {

@@ -102,7 +102,7 @@ func TestTable(t *testing.T) {
 		read(t, matrix.Result{Kernel: "7.3", Version: "7.3.4", Suite: "echo", Seconds: 3}, `{"Action":"run","Test":"TestA"}{"Action":"pass","Test":"TestA"}`),
 		read(t, matrix.Result{Kernel: "5.10", Version: "5.10.9", Suite: "echo"}, events),
 	}}
-	want := "a\n<!-- matrix: written by make test-matrix -->\n" + `
+	want := "a\n<!-- matrix: written by make test-matrix ALL=1 -->\n" + `
 | suite | 5.10 | 7.3 |
 | --- | --- | --- |
 | ` + "`echo`" + ` | 2, 1 skipped | 1 |
@@ -123,7 +123,7 @@ Failed:
 <!-- end of matrix -->
 b
 `
-	got, err := table.Replace([]byte("a\n<!-- matrix: written by make test-matrix -->\nold\n<!-- end of matrix -->\nb\n"))
+	got, err := table.Replace([]byte("a\n<!-- matrix: written by make test-matrix ALL=1 -->\nold\n<!-- end of matrix -->\nb\n"))
 	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil || table.OK() {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -150,7 +150,7 @@ func (t Table) failed(b *strings.Builder) {
 
 // The lines between which Replace writes.
 const (
-	begin = "<!-- matrix: written by make test-matrix -->\n"
+	begin = "<!-- matrix: written by make test-matrix ALL=1 -->\n"
 	end   = "<!-- end of matrix -->\n"
 )
 
