@@ -300,7 +300,19 @@ func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (str
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return "", err
 	}
-	fresh := fmt.Sprintf("%s.%d", file, os.Getpid())
+	// Who comes second waits, and finds it done.
+	lock, err := os.Create(file + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	fresh := file + ".fresh"
 	defer os.Remove(fresh)
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, "./labs/src/"+lab.ID+"/check")
 	cmd.Dir = t.Tree
