@@ -5,7 +5,6 @@
 package connector_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -215,54 +214,6 @@ func TestAskerThatNeverReads(t *testing.T) {
 		t.Errorf("%d answers, counted %+v, want %+v", answers, got, want)
 	}
 	s.EchoCn(t, vmtest.NewCn(3, 4, []byte("reads again")))
-}
-
-// A child of any user asks for an echo, and joins the group in both ways.
-var asker = vmtest.Register("ask and join", func() (string, error) {
-	s, err := vmtest.TryOpen(unix.NETLINK_CONNECTOR, 0, 0)
-	if err != nil {
-		return "", err
-	}
-	defer s.Close()
-	answer := "none"
-	if err := s.TrySend(vmtest.NewCn(5, 6, []byte("who am I")).Message().Bytes()); err != nil {
-		answer = errName(err)
-	} else if b, err := s.TryRecv(0); err == nil {
-		answer = string(b[header:])
-	}
-	join := unix.SetsockoptInt(s.FD, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, vmtest.CnIdx)
-	_, bind := vmtest.TryOpen(unix.NETLINK_CONNECTOR, 0, 1<<(vmtest.CnIdx-1))
-	return fmt.Sprintf("%s %s %s", answer, errName(join), errName(bind)), nil
-})
-
-func errName(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	return unix.ErrnoName(err.(unix.Errno))
-}
-
-func TestPrivilege(t *testing.T) {
-	vmtest.Module(t, "interval_ms=0")
-	for _, tt := range []struct {
-		name string
-		who  vmtest.Who
-		want string
-	}{
-		{"root", vmtest.Who{}, "who am I ok ok"},
-		{"nobody", vmtest.Who{UID: vmtest.Nobody}, "who am I EPERM EPERM"},
-		{"root of a user namespace", vmtest.Who{UID: vmtest.Nobody, UserNS: true}, "who am I EPERM EPERM"},
-		// The connector is in the initial network namespace; groups can be
-		// joined elsewhere by who may do it there, and stay silent.
-		{"root of user and network namespaces", vmtest.Who{UID: vmtest.Nobody, UserNS: true, NetNS: true}, "ECONNREFUSED ok ok"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			out, err := vmtest.Run(t, asker, tt.who)
-			if err != nil || out != tt.want {
-				t.Errorf("%q, %v, want %q", out, err, tt.want)
-			}
-		})
-	}
 }
 
 // Other namespaces have no connector, whatever they send.

@@ -25,6 +25,9 @@ const (
 	HistTriggers     Feature = "histograms of trace events"
 	FaultsOnRequest  Feature = "faults on request"
 	Coverage         Feature = "a thread is told what code it reaches"
+	PlainMemory      Feature = "memory without a detector's share"
+	MemoryGroups     Feature = "control groups for memory"
+	ChargeRefused    Feature = "a full control group refuses memory to a task that must not be killed"
 )
 
 // version of a kernel, as in 6.1.
@@ -43,6 +46,17 @@ var has = map[Feature][]version{
 	SplitPolicies:    {{6, 2}},
 	QueueTraced:      {{6, 1}},
 	HistTriggers:     {{6, 1}},
+	PlainMemory:      {{5, 10}},
+	MemoryGroups:     {{5, 10}},
+	ChargeRefused:    {{6, 1}},
+}
+
+// left lists the features that were left out of a kernel when it was built,
+// with the kernels that have not got them.
+var left = map[Feature][]string{
+	PlainMemory:   {"debug"},
+	MemoryGroups:  {"debug"},
+	ChargeRefused: {"debug"},
 }
 
 // built lists the features that a kernel has by how it was built, with the
@@ -57,6 +71,9 @@ var built = map[Feature][]string{
 func Has(f Feature) bool {
 	if kernels, ok := built[f]; ok {
 		return slices.Contains(kernels, os.Getenv("NLVM_KERNEL"))
+	}
+	if slices.Contains(left[f], os.Getenv("NLVM_KERNEL")) {
+		return false
 	}
 	turns, ok := has[f]
 	if !ok {

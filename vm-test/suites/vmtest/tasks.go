@@ -66,8 +66,8 @@ type Who struct {
 	ExtraNS uintptr // more CLONE_NEW flags
 }
 
-// Run runs a Child in a process of its own and returns what it found out.
-func Run(t testing.TB, name string, who Who) (string, error) {
+// Command is a Child in a process of its own that has not been started.
+func Command(t testing.TB, name string, who Who) *exec.Cmd {
 	t.Helper()
 	// The working directory may be closed to others; the binary is not.
 	exe, err := os.Executable()
@@ -81,8 +81,6 @@ func Run(t testing.TB, name string, who Who) (string, error) {
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), childEnv+"="+name, "HOME=/tmp")
 	cmd.ExtraFiles = who.Files
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	attr := &syscall.SysProcAttr{Cloneflags: who.ExtraNS}
 	if who.UserNS {
 		attr.Cloneflags |= unix.CLONE_NEWUSER
@@ -96,7 +94,16 @@ func Run(t testing.TB, name string, who Who) (string, error) {
 		attr.Cloneflags |= unix.CLONE_NEWNET
 	}
 	cmd.SysProcAttr = attr
-	err = cmd.Run()
+	return cmd
+}
+
+// Run runs a Child in a process of its own and returns what it found out.
+func Run(t testing.TB, name string, who Who) (string, error) {
+	t.Helper()
+	cmd := Command(t, name, who)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == 1 {

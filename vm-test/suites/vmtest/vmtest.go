@@ -48,6 +48,15 @@ func Deadline() time.Duration {
 	return d
 }
 
+// Scale is how many times a test does what it does: a few in the everyday run,
+// and all that is promised with NLPEER_LONG=1.
+func Scale(everyday, all int) int {
+	if os.Getenv("NLPEER_LONG") != "" {
+		return all
+	}
+	return everyday
+}
+
 // Rand returns a random source. Its seed is in the log of a failing test.
 func Rand(t testing.TB) *rand.Rand {
 	t.Helper()
