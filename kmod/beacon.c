@@ -2,18 +2,19 @@
 /*
  * The beacon: a timer on a fixed grid, and work that sends what a tick brings.
  *
- * The timer runs in interrupt context, where all it does is keep the grid, ask
- * for listeners and wake the work; building and sending happens in process
- * context, where the scheduler sees the cost and memory may be waited for. A
- * tick that finds the one before still being sent is missed, so a slow machine
- * sends fewer events and never a bunch of them.
+ * The timer runs in interrupt context, where all it does is ask for listeners
+ * and wake the work; building and sending happens in process context, where the
+ * scheduler sees the cost and memory may be waited for.
+ *
+ * It is the work, when it is done, that sets the timer to the next point of the
+ * grid. Points that passed meanwhile are missed, so a slow machine sends fewer
+ * events and never a bunch of them; and interrupts come no faster than the work
+ * can follow, however many beacons somebody sets in namespaces of his own.
  */
 #include <linux/bitops.h>
 #include <linux/ktime.h>
 
 #include "nlpeer.h"
-
-#define BEACON_BUSY	0	/* bit in nlpeer_beacon.busy */
 
 static struct workqueue_struct *beacon_wq;
 
@@ -41,28 +42,18 @@ static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
 	struct nlpeer_beacon *b = &nn->beacon;
 	struct nlpeer_beacon_config config;
 	unsigned long flags;
-	u64 due;
 
 	spin_lock_irqsave(&b->lock, flags);
 	config = b->config;
 	spin_unlock_irqrestore(&b->lock, flags);
 
-	/* The next point of the grid that lies ahead; more than one step if late. */
-	due = hrtimer_forward_now(timer, ms_to_ktime(config.interval));
-	if (due > 1)
-		atomic64_add(due - 1, &b->missed);
-
-	if (!beacon_wanted(nn, &config)) {
-		atomic64_inc(&b->ticks);
+	b->heard = beacon_wanted(nn, &config);
+	atomic64_inc(&b->ticks);
+	if (!b->heard)
 		atomic64_inc(&b->idle);
-	} else if (test_and_set_bit_lock(BEACON_BUSY, &b->busy)) {
-		atomic64_inc(&b->missed);
-	} else {
-		atomic64_inc(&b->ticks);
-		queue_work(beacon_wq, &b->work);
-	}
+	queue_work(beacon_wq, &b->work);
 
-	return HRTIMER_RESTART;
+	return HRTIMER_NORESTART;
 }
 
 /**
@@ -92,23 +83,54 @@ void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n)
 				    false);
 }
 
+/* The next point of the grid that lies ahead; more than one step if late. */
+static void beacon_next(struct nlpeer_beacon *b)
+{
+	u64 due;
+
+	spin_lock_irq(&b->lock);
+	if (b->armed) {
+		due = hrtimer_forward_now(&b->timer,
+					  ms_to_ktime(b->config.interval));
+		if (due > 1)
+			atomic64_add(due - 1, &b->missed);
+		hrtimer_start_expires(&b->timer, HRTIMER_MODE_ABS);
+	}
+	spin_unlock_irq(&b->lock);
+}
+
 static void beacon_work(struct work_struct *work)
 {
 	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
 					     beacon.work);
 
-	nlpeer_beacon_send(nn, 1);
-	clear_bit_unlock(BEACON_BUSY, &nn->beacon.busy);
+	if (nn->beacon.heard)
+		nlpeer_beacon_send(nn, 1);
+	beacon_next(&nn->beacon);
 }
 
-/* Caller holds b->control. */
+/* Begin a schedule. Caller holds b->control. */
 static void beacon_arm(struct nlpeer_beacon *b)
 {
 	lockdep_assert_held(&b->control);
 
-	if (b->up && b->config.interval)
+	spin_lock_irq(&b->lock);
+	b->armed = b->up && b->config.interval;
+	if (b->armed)
 		hrtimer_start(&b->timer, ms_to_ktime(b->config.interval),
 			      HRTIMER_MODE_REL);
+	spin_unlock_irq(&b->lock);
+}
+
+/* End it: no tick after this, but the work of one may be left. */
+static void beacon_halt(struct nlpeer_beacon *b)
+{
+	lockdep_assert_held(&b->control);
+
+	spin_lock_irq(&b->lock);
+	b->armed = false;		/* first: the work sets the timer */
+	spin_unlock_irq(&b->lock);
+	hrtimer_cancel(&b->timer);	/* second: it queues the work */
 }
 
 /**
@@ -185,7 +207,7 @@ void nlpeer_beacon_stop(struct nlpeer_net *nn)
 
 	mutex_lock(&b->control);
 	b->up = false;
-	hrtimer_cancel(&b->timer);	/* first: it queues the work */
+	beacon_halt(b);
 	cancel_work_sync(&b->work);
 	mutex_unlock(&b->control);
 }
@@ -243,7 +265,7 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 
 	rearm = next.interval != b->config.interval;
 	if (rearm) {
-		hrtimer_cancel(&b->timer);
+		beacon_halt(b);
 		/* The old schedule sends nothing after the caller is answered. */
 		flush_work(&b->work);
 	}

@@ -63,24 +63,26 @@ struct nlpeer_beacon_config {
 /**
  * struct nlpeer_beacon - the timed broadcaster of a namespace
  * @control: serialises settings, start and stop; held while sleeping
- * @lock: guards @config, also against the timer
+ * @lock: guards @config and @armed, also against the timer
  * @config: the settings in force
  * @up: the namespace is complete, the timer may run; under @control
+ * @armed: the schedule goes on
+ * @heard: the last tick found a listener; the timer's, then the work's
  * @timer: ticks on a fixed grid
- * @work: sends a tick's events
- * @busy: bit 0 is set from a tick until its events are sent
+ * @work: sends a tick's events, and sets the timer to the next
  * @ticks: ticks handled in time
  * @idle: ticks among them without a listener
  * @missed: ticks skipped
  */
 struct nlpeer_beacon {
 	struct mutex control;	/* settings, start and stop */
-	spinlock_t lock;	/* config */
+	spinlock_t lock;	/* config, armed */
 	struct nlpeer_beacon_config config;
 	bool up;
+	bool armed;
+	bool heard;
 	struct hrtimer timer;
 	struct work_struct work;
-	unsigned long busy;
 	atomic64_t ticks;
 	atomic64_t idle;
 	atomic64_t missed;

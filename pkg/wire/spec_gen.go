@@ -297,7 +297,7 @@ const (
 const (
 	// Ticks that came due while the beacon kept up.
 	AttrBeaconStatsTicks = 1 // u64
-	// Ticks among them that found no listener and cost nothing more.
+	// Ticks among them that found no listener, and made no event.
 	AttrBeaconStatsIdle = 2 // u64
 	// Ticks that were skipped because the machine was behind. They are
 	// neither made up for nor numbered.

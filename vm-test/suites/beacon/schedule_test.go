@@ -5,6 +5,7 @@ package beacon_test
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,8 @@ type sample struct {
 	from, to uint64
 }
 
+// look takes a sample when an event has just come: what passes while a tick waits
+// to be handled is counted when it has been.
 func look(t *testing.T, c *vmtest.Control) sample {
 	t.Helper()
 	from := vmtest.Now(t)
@@ -41,6 +44,7 @@ func TestNoDrift(t *testing.T) {
 	c := module(t, "interval_ms=0")
 	l := vmtest.ListenRaw(t, 1)
 	c.Set(t, interval(ms), genl(0), size(vmtest.DataMax))
+	l.Next(t)
 	a := look(t, c)
 	for range n {
 		l.Next(t)
@@ -55,6 +59,7 @@ func TestScheduleGoesOn(t *testing.T) {
 	c := module(t, "interval_ms=0")
 	l := vmtest.ListenRaw(t, 1)
 	c.Set(t, interval(ms), genl(0))
+	l.Next(t)
 	a := look(t, c)
 	sets, events := 0, 0
 	vmtest.Until(t, "enough ticks came while settings changed", func() bool {
@@ -65,6 +70,7 @@ func TestScheduleGoesOn(t *testing.T) {
 		events += len(l.Drain(t))
 		return events >= n
 	})
+	l.Next(t)
 	onGrid(t, a, look(t, c), ms)
 	if sets < 3*n {
 		t.Errorf("settings changed only %d times in the time of %d ticks, that shows nothing", sets, events)
@@ -88,6 +94,49 @@ func TestNewSchedule(t *testing.T) {
 			t.Errorf("interval %d ms: an event %d ns after it was set", ms, e.Time-before)
 		}
 	}
+}
+
+// The clock on the wall jumps by years, forth and back. The beacon does not look
+// at it: its schedule and the times in its events go on.
+func TestTimeJumps(t *testing.T) {
+	const ms = 10
+	n := vmtest.Scale(30, 1000)
+	r := vmtest.Rand(t)
+	c := module(t, "interval_ms=0")
+	l := vmtest.ListenRaw(t, 1)
+	c.Set(t, interval(ms), genl(0))
+	begin, base := vmtest.Now(t), time.Now()
+	jump := func(d time.Duration) {
+		t.Helper()
+		now := unix.NsecToTimespec(base.UnixNano() + int64(vmtest.Now(t)-begin) + d.Nanoseconds())
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { jump(0) })
+	seen, last := vmtest.Numbers{}, uint64(0)
+	forth, back := 0, 0
+	seen.Follow(t, l.Next(t))
+	a := look(t, c)
+	for range n {
+		years := time.Duration(r.Int64N(int64(8*365*24*time.Hour))) - 4*365*24*time.Hour
+		jump(years)
+		if years > 0 {
+			forth++
+		} else {
+			back++
+		}
+		for _, e := range append(l.Drain(t), l.Next(t)) {
+			seen.Follow(t, e)
+			if e.Time <= last || e.Time > vmtest.Now(t) {
+				t.Fatalf("event %d of time %d after one of %d", e.Seq, e.Time, last)
+			}
+			last = e.Time
+		}
+	}
+	b := look(t, c)
+	onGrid(t, a, b, ms)
+	t.Logf("%d jumps forth, %d back: %d events, %d ticks and missed ones", forth, back, seen[1], b.grid-a.grid)
 }
 
 // unbunched fails the test if more events stand in a span of time than ticks
