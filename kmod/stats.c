@@ -4,6 +4,7 @@
  * parallel do not share a cache line.
  */
 #include <linux/build_bug.h>
+#include <linux/gfp.h>
 #include <linux/percpu.h>
 #include <linux/skbuff.h>
 #include <linux/u64_stats_sync.h>
@@ -55,8 +56,9 @@ int nlpeer_stats_init(struct nlpeer_net *nn)
 {
 	int cpu;
 
-	/* A fixed handful for each processor, owned by the namespace. */
-	nn->stats = alloc_percpu(struct nlpeer_pcpu_stats);
+	/* A fixed handful for each processor, paid for as the history is. */
+	nn->stats = alloc_percpu_gfp(struct nlpeer_pcpu_stats,
+				     GFP_KERNEL_ACCOUNT);
 	if (!nn->stats)
 		return -ENOMEM;
 
