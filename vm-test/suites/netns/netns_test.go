@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -312,13 +313,15 @@ func ended(t *testing.T, before int) {
 	})
 }
 
-// A hundred namespaces end with a beacon at full speed, just after the last
-// event was received and the last request answered.
+// Namespaces end, a hundred of them or a thousand, with a beacon at full speed,
+// just after the last event was received and the last request answered.
 func TestComeAndGo(t *testing.T) {
+	n := vmtest.Scale(100, 1000)
 	vmtest.Module(t, "interval_ms=1", "groups=0xffffffff")
 	before := alive(t)
 	request := vmtest.NewEcho(1, []byte("in a world that ends")).Bytes()
-	for range 100 {
+	var answers, unread, events atomic.Int64
+	for range n {
 		n := vmtest.NewNet(t)
 		listeners := world{net: n}.listen(t)
 		client := n.Open(t, vmtest.NetlinkTest, 0, 0)
@@ -329,9 +332,11 @@ func TestComeAndGo(t *testing.T) {
 			for range 5 {
 				client.Send(t, request)
 				client.Recv(t)
+				answers.Add(1)
 			}
 			for range 5 {
 				client.Send(t, request) // and not read
+				unread.Add(1)
 			}
 		}, func() {
 			defer control.Close()
@@ -341,6 +346,7 @@ func TestComeAndGo(t *testing.T) {
 			for _, l := range listeners {
 				defer l.Close()
 				l.Next(t)
+				events.Add(1)
 			}
 		})
 		if t.Failed() {
@@ -349,6 +355,7 @@ func TestComeAndGo(t *testing.T) {
 	}
 	ended(t, before)
 	here(t).answers(t)
+	t.Logf("%d namespaces with a beacon of 1 ms came and went: %d answers, %d more that nobody read, %d events", n, answers.Load(), unread.Load(), events.Load())
 }
 
 // Namespaces end while ticks of theirs wait to be sent: they send more than
