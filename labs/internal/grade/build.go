@@ -189,7 +189,29 @@ func (t Tools) program(ctx context.Context, dir, temp string, to target) (built,
 	if err := failed(ctx, cmd, err, folder, inFolder(folder, string(text))); err != nil {
 		return built{}, err
 	}
-	return built{files: map[string]string{"user/user": out}}, nil
+	b := built{files: map[string]string{"user/user": out}}
+	return b, b.texts(folder, temp)
+}
+
+// texts adds copies of what a student writes for a reader: user/*.txt.
+func (b built) texts(folder, temp string) error {
+	files, err := filepath.Glob(filepath.Join(folder, "*.txt"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		name := filepath.Base(f)
+		file := filepath.Join(temp, "text-"+name)
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return err
+		}
+		b.files["user/"+name] = file
+	}
+	return nil
 }
 
 // c builds each file of c/ as one static program.
