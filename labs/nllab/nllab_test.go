@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -423,5 +424,76 @@ func TestHelp(t *testing.T) {
 			t.Errorf("nllab %s has no example or no description", cmd.Name())
 		}
 		w.run(cmd.Name(), "--help").want(t, cmd.Name(), 0, "print this help")
+	}
+}
+
+// output is a buffer that is read while it is written to.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Watch runs again when a file is saved, also after one that does not compile,
+// and Ctrl-C is how one leaves it.
+func TestWatch(t *testing.T) {
+	w := newWorld(t)
+	w.set("run.out", events(passed, failed))
+	w.set("run.status", "1")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var out, words output
+	done := make(chan int, 1)
+	go func() { done <- nllab.Run(ctx, []string{"-C", w.dir, "watch", "3"}, nil, &out, &words) }()
+	wait := func(n int) string {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			parts := strings.SplitAfter(out.String(), "; Ctrl-C ends it\n")
+			if len(parts) > n {
+				return parts[n-1]
+			}
+			if time.Now().After(end) {
+				t.Fatalf("waited in vain for verdict %d\n%s%s", n, out.String(), words.String())
+			}
+		}
+	}
+	if got := wait(1); !strings.Contains(got, "4 of 10 points") {
+		t.Errorf("at first:\n%s", got)
+	}
+	file := filepath.Join(w.dir, "03-echo/user/main.go")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("package main\n\nfunc main() { x }\n")
+	if got := wait(2); !strings.Contains(got, "03-echo/user does not compile:") {
+		t.Errorf("with a mistake:\n%s", got)
+	}
+	w.set("run.out", events(passed, passed))
+	w.set("run.status", "0")
+	save(string(text))
+	if got := wait(3); !strings.Contains(got, "10 of 10 points") {
+		t.Errorf("solved:\n%s", got)
+	}
+	cancel()
+	if status := <-done; status != 0 || !strings.Contains(words.String(), "no longer watching") {
+		t.Errorf("the end: status %d, %s", status, words.String())
 	}
 }
