@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,9 +112,27 @@ func (p *Process) Wait() Output {
 			p.done <- err
 		case <-time.After(Deadline() / 5):
 		}
-		p.t.Fatalf("%s had not ended after %v%s", p.line, Deadline(), p.said())
+		p.t.Fatalf("%s had not ended after %v%s", p.line, Deadline(), p.stuck())
 		panic("not reached")
 	}
+}
+
+// place is a function of a Go program in what it says on SIGQUIT.
+var place = regexp.MustCompile(`(?m)^main\.(\S+)\(.*\)\n\t(?:\S*/)?(\S+:\d+)`)
+
+// stuck is what a program that was ended has printed, and where it was.
+func (p *Process) stuck() string {
+	before, dump, ok := strings.Cut(p.err.String(), "SIGQUIT: quit\n")
+	if !ok {
+		return p.said()
+	}
+	p.err = buffer{}
+	_, _ = p.err.Write([]byte(before))
+	text := ""
+	for _, m := range place.FindAllStringSubmatch(dump, -1) {
+		text += "\nit was in " + m[1] + "(), " + m[2]
+	}
+	return text + p.said()
 }
 
 // said is what the program has printed, for a failure.

@@ -169,7 +169,7 @@ func TestVerdicts(t *testing.T) {
 			"  -        0/6  second\n               not tried: needs \"first\"\n", "0 of 10 points", "Next: TODO 1,"}, 0, 3},
 		{"panic", events(passed), oops, "121", "", 121, []string{
 			"  crashed  0/6  TODO 3: second\n",
-			"The kernel crashed, in the step \"second\" (insmod kernel/echo.ko):\n  what    BUG: kernel NULL pointer dereference, address: 0000000000000000\n" +
+			"The kernel crashed, in the step \"second\" (last heard of: insmod kernel/echo.ko):\n  what    BUG: kernel NULL pointer dereference, address: 0000000000000000\n" +
 				"  where   in echo_one()\n  calls   echo_one   <- yours\n          netlink_rcv_skb\n          echo_input   <- yours\n          netlink_unicast\n",
 			"The next run begins with a fresh one.", "4 of 10 points"}, 4, 4},
 		{"known panic", events(passed), strings.Replace(oops, "NULL pointer dereference, address: 0000000000000000", "page fault, address: 0x6b6b6b6b6b6b6b73", 1), "121", "", 121, []string{
@@ -179,13 +179,15 @@ func TestVerdicts(t *testing.T) {
 		{"failed and complaint", events(passed, failed), "| [    1.000000] WARNING: CPU: 0 PID: 9 at net/x.c:3 f+0x1/0x2\n", "1", "check\t1\t1\tWARNING\t1.0\n", 123, []string{
 			"The kernel complained"}, 4, 7},
 		{"loop in the kernel", events(passed), "nlvm: the time limit of 5s ran out; in the guest at that moment:\nnlvm: the time limit ran out\n", "122", "", 122, []string{
-			"The time ran out, in the step \"second\" (insmod kernel/echo.ko): insmod kernel/echo.ko did not come back", "The kernel itself did not answer"}, 4, 8},
+			"The time of ", " ran out, in the step \"second\" (last heard of: insmod kernel/echo.ko).\n", "The kernel itself did not answer"}, 4, 8},
+		{"lockup", events(passed), strings.Replace(oops, "BUG: kernel NULL pointer dereference, address: 0000000000000000", "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [check:88]", 1), "121", "", 122, []string{
+			"The kernel did not come back, in the step \"second\"", "what    watchdog: BUG: soft lockup", "where   in echo_one()"}, 4, 9},
 		{"loop in a program", events(passed, event.Result{State: event.Failed, Text: "user/user x had not ended after 5s", Hung: "user/user x"}), "", "1", "", 122, []string{
-			"user/user x had not ended", `The program "user/user x" did not end`}, 4, 9},
-		{"lost", events(passed), "nlvm: the virtual machine was lost: QEMU was killed\n", "120", "", 120, []string{"The virtual machine was lost", "QEMU was killed", "Run it again."}, 4, 10},
-		{"set-up", "", "nlvm: no space left on device\n", "2", "", 2, []string{"the virtual machine could not be set up", "no space left"}, 4, 10},
-		{"broken check", "panic: oh\n", "", "2", "", 2, []string{"could not be set up"}, 4, 10},
-		{"no end", strings.TrimSuffix(events(passed, passed), event.Mark+"{\"end\":true}\n") + "panic: oh\n", "", "2", "", 2, []string{"the check of lab 3 itself failed, with status 2", "panic: oh"}, 4, 10},
+			"user/user x had not ended", `The program "user/user x" did not end`}, 4, 10},
+		{"lost", events(passed), "nlvm: the virtual machine was lost: QEMU was killed\n", "120", "", 120, []string{"The virtual machine was lost", "QEMU was killed", "Run it again."}, 4, 11},
+		{"set-up", "", "nlvm: no space left on device\n", "2", "", 2, []string{"the virtual machine could not be set up", "no space left"}, 4, 11},
+		{"broken check", "panic: oh\n", "", "2", "", 2, []string{"could not be set up"}, 4, 11},
+		{"no end", strings.TrimSuffix(events(passed, passed), event.Mark+"{\"end\":true}\n") + "panic: oh\n", "", "2", "", 2, []string{"the check of lab 3 itself failed, with status 2", "panic: oh"}, 4, 11},
 	} {
 		w.set("run.out", c.out)
 		w.set("run.err", c.err)

@@ -28,6 +28,10 @@ var (
 	headline = regexp.MustCompile(`^(BUG|WARNING|Oops|UBSAN|INFO|kernel BUG at|general protection fault|refcount_t|list_\w+ corruption|slab cache corruption|Unable to handle|divide error|invalid opcode|Kernel panic|watchdog: BUG|rcu: INFO|.*still has objects)`)
 	// pointer is a place in the code: function, offset, module.
 	pointer = regexp.MustCompile(`([A-Za-z_][\w.]*)\+0x([0-9a-f]+)/0x[0-9a-f]+(?: \[(\w+)[^\]]*\])?`)
+	// buildDir is where nlvm builds a copy of kernel/.
+	buildDir = regexp.MustCompile(`/\S*/module-\d+/`)
+	// behind is what comes after a chain of calls. Registers may be in it.
+	behind = regexp.MustCompile(`^(Modules linked in|---\[ end|Kernel panic|Kernel Offset|CPU: )`)
 	// counter is the line that says where the processor was.
 	counter = regexp.MustCompile(`^(RIP: |EIP: |pc : |Krnl PSW :)`)
 )
@@ -38,7 +42,8 @@ func readCrash(words string, modules map[string]string) *crash {
 	var lines []string
 	for line := range strings.Lines(words) {
 		if m := stamp.FindString(line); m != "" {
-			lines = append(lines, strings.TrimSpace(line[len(m):]))
+			line = strings.TrimSpace(line[len(m):])
+			lines = append(lines, buildDir.ReplaceAllString(line, "kernel/"))
 		}
 	}
 	if len(lines) == 0 {
@@ -59,9 +64,9 @@ func readCrash(words string, modules map[string]string) *crash {
 			inTrace = true
 		case counter.MatchString(line) && m != nil && !inTrace:
 			c.call(m, modules)
-		case inTrace && (m == nil && !strings.HasPrefix(line, "<") && !strings.HasPrefix(line, "(")):
+		case inTrace && behind.MatchString(line):
 			done = true
-		case inTrace && m != nil && !counter.MatchString(line) && !strings.HasPrefix(line, "? "):
+		case inTrace && m != nil && !strings.HasPrefix(line, "? "):
 			c.call(m, modules)
 		}
 	}

@@ -5,6 +5,7 @@ package grade
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -80,8 +81,15 @@ func (r *Report) read(out string) {
 	}
 }
 
+// loops are the kernel's words for a processor that does not come back.
+var loops = regexp.MustCompile(`soft lockup - CPU|hard LOCKUP|rcu: INFO: \w+ (self-)?detected|blocked for more than`)
+
 // conclude makes of the status and the steps one verdict.
 func (r *Report) conclude() error {
+	if r.Status == statusPanic && loops.MatchString(r.Words) {
+		// The kernel has noticed it before the time ran out.
+		r.Status = statusTimeout
+	}
 	switch r.Status {
 	case statusLost, statusPanic, statusTimeout, statusComplaint:
 		r.Mistake = r.recognise()

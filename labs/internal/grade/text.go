@@ -97,7 +97,7 @@ func (r *Report) machine(b *strings.Builder) {
 		}
 	}
 	if r.Doing != "" && at != "" {
-		at += " (" + r.Doing + ")"
+		at += " (last heard of: " + r.Doing + ")"
 	}
 	crash := readCrash(r.Words, r.modules)
 	switch r.Status {
@@ -106,7 +106,11 @@ func (r *Report) machine(b *strings.Builder) {
 	case statusComplaint:
 		fmt.Fprintf(b, "\nThe kernel complained%s:\n", at)
 	case statusTimeout:
-		r.timeout(b, at)
+		if crash != nil {
+			fmt.Fprintf(b, "\nThe kernel did not come back%s:\n", at)
+		} else {
+			r.timeout(b, at)
+		}
 	case statusLost:
 		fmt.Fprintf(b, "\nThe virtual machine was lost%s:\n%s", at, block("  ", r.Words))
 	default:
@@ -133,11 +137,7 @@ func (r *Report) timeout(b *strings.Builder, at string) {
 			return
 		}
 	}
-	what := r.Doing
-	if what == "" {
-		what = "The check"
-	}
-	fmt.Fprintf(b, "\nThe time ran out%s: %s did not come back in %v.\n", at, what, r.limit)
+	fmt.Fprintf(b, "\nThe time of %v ran out%s.\n", r.limit, at)
 	// Nlvm asks the guest what hangs. A kernel that hangs does not answer.
 	var said []string
 	for line := range strings.Lines(r.Words) {

@@ -154,6 +154,9 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	return log.Bytes(), err
 }
 
+// kbuildStep is how kbuild says what it does next.
+var kbuildStep = regexp.MustCompile(`^  [A-Z]+ `)
+
 // diagnostics are the lines of a build's log that a person needs.
 func diagnostics(log []byte) string {
 	var lines []string
@@ -168,7 +171,7 @@ func diagnostics(log []byte) string {
 			strings.Contains(line, "WARNING:"), strings.Contains(line, "undefined reference"), strings.Contains(line, "No such file"):
 			context = 3 // the source line and the mark below it
 			lines = append(lines, line)
-		case context > 0 && strings.HasPrefix(line, " "):
+		case context > 0 && strings.HasPrefix(line, " ") && !kbuildStep.MatchString(line):
 			context--
 			lines = append(lines, line)
 		default:
