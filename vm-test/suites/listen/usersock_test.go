@@ -111,7 +111,7 @@ func TestUserEcho(t *testing.T) {
 	p := start(t, "nlsub", "--via", "usersock", "--pid", "4000", "--reply", "-o", "json")
 	p.next(t)
 	for _, size := range []string{"0", "1", "1000", "32768"} {
-		if got := run(t, "nlecho", "--via", "usersock", "--to", "4000", "-q", "-f", "-c", "50", "-s", size); got.code != 0 ||
+		if got := run(t, "nlecho", "--via", "usersock", "--to", "4000", "-q", "-f", "-c", "50", "-W", "20", "-s", size); got.code != 0 ||
 			!strings.HasPrefix(got.stdout, "50 transmitted, 50 received, 0% loss") {
 			t.Errorf("%s bytes: %+v", size, got)
 		}
