@@ -40,6 +40,7 @@ type guestRun struct {
 	place    func(string) string
 	cleanup  []func() // after all
 	name     string   // of the run, in a record
+	counts   string   // file for the numbers of the guest's programs, in a record
 	// started is called when the machine is there and the command begins.
 	started func() error
 	// attach is called with the machine before the command begins. The command
@@ -168,6 +169,12 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 			return 0, err
 		}
 	}
+	if recording() {
+		if err := g.bringNumbers(); err != nil {
+			return 0, err
+		}
+		command.Env, command.Collect = append(command.Env, "NLVM_COUNTS="+countsFile), g.collect
+	}
 	running()
 	if g.started != nil {
 		if err := g.started(); err != nil {
@@ -208,20 +215,28 @@ func (g *guestRun) bringCounts(guest artifacts.Guest) (string, error) {
 	if err := guest.GcovNotes(dir); err != nil {
 		return "", err
 	}
+	g.bring("run/nlvm/gcov/", func(counts string) string {
+		if !filepath.IsLocal(counts) {
+			return ""
+		}
+		return filepath.Join(dir, counts)
+	})
+	return work, nil
+}
+
+// bring says where files of the guest go whose names begin with a prefix, by
+// the rest of their names.
+func (g *guestRun) bring(prefix string, place func(rest string) string) {
 	others := g.place
 	g.place = func(name string) string {
-		if counts, ok := strings.CutPrefix(name, "run/nlvm/gcov/"); ok {
-			if !filepath.IsLocal(counts) {
-				return ""
-			}
-			return filepath.Join(dir, counts)
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			return place(rest)
 		}
 		if others == nil {
 			return ""
 		}
 		return others(name)
 	}
-	return work, nil
 }
 
 // stockModules finds the kernel's own modules and adds them to what is sent.

@@ -75,8 +75,8 @@ Environment:
   NLVM_MAX_VMS    how many machines run at once (default: one a processor)
   NLVM_SLOW       factor for nlvm's own time limits, on a slow machine
   NLVM_RECORD     file to which each run appends a line: its name, exit status,
-                  number of the kernel's complaints, who complained, seconds;
-                  with tabs between
+                  number of the kernel's complaints, who complained, seconds,
+                  numbers that the command counted; with tabs between
   NLVM_MIRROR     Debian mirror, in place of http://deb.debian.org
   NLPEER_SRC      nlpeer's source tree, if nlvm is called outside of it`,
 		Example: `  nlvm run -- nlecho -c 5 hello
