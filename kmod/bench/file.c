@@ -17,16 +17,19 @@
 
 /**
  * struct bench_file - an open file
- * @lock: guards all of it
+ * @lock: guards the buffer; held while user memory is touched, so a fault may
+ *	wait for the memory's own lock under it
  * @len: bytes that were written
  * @pos: how many of them were read
+ * @ring_lock: guards the rings; taken by mmap() under the memory's own lock
  * @ring: the rings
  * @buf: NLPEER_BENCH_MAX bytes, for what was written
  */
 struct bench_file {
-	struct mutex lock;	/* all of it */
+	struct mutex lock;	/* len, pos and buf */
 	size_t len;
 	size_t pos;
+	struct mutex ring_lock;	/* ring */
 	struct bench_ring ring;
 	u8 buf[];
 };
@@ -39,6 +42,7 @@ static int bench_open(struct inode *inode, struct file *file)
 	if (!f)
 		return -ENOMEM;
 	mutex_init(&f->lock);
+	mutex_init(&f->ring_lock);
 	file->private_data = f;
 	return stream_open(inode, file);
 }
@@ -122,9 +126,9 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case NLPEER_BENCH_ECHO:
 		return bench_echo(f, (const void __user *)arg);
 	case NLPEER_BENCH_DOORBELL:
-		mutex_lock(&f->lock);
+		mutex_lock(&f->ring_lock);
 		ret = bench_ring_answer(&f->ring);
-		mutex_unlock(&f->lock);
+		mutex_unlock(&f->ring_lock);
 		return ret;
 	default:
 		return -ENOTTY;
@@ -136,9 +140,9 @@ static int bench_mmap(struct file *file, struct vm_area_struct *vma)
 	struct bench_file *f = file->private_data;
 	int err;
 
-	mutex_lock(&f->lock);
+	mutex_lock(&f->ring_lock);
 	err = bench_ring_map(&f->ring, vma);
-	mutex_unlock(&f->lock);
+	mutex_unlock(&f->ring_lock);
 	return err;
 }
 

@@ -359,6 +359,35 @@ func TestRingsOfTwo(t *testing.T) {
 	}
 }
 
+// Mapping waits for nobody who writes from memory that is not there yet: who
+// writes may have to wait for the same memory map.
+func TestMmapWhileWriting(t *testing.T) {
+	fd := opened(t, device)
+	const rounds = 500
+	vmtest.Together(func() {
+		for range rounds {
+			absent, err := unix.Mmap(-1, 0, echoMax, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if n, err := unix.Write(fd, absent); n != echoMax || err != nil {
+				t.Errorf("write: %d, %v", n, err)
+			}
+			_ = unix.Munmap(absent)
+		}
+	}, func() {
+		for range rounds {
+			area, err := unix.Mmap(fd, 0, mapSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = unix.Munmap(area)
+		}
+	})
+}
+
 func TestMmapRefused(t *testing.T) {
 	fd := opened(t, device)
 	if n, errno := ioctl(fd, ioctlDoorbell, nil); n != -1 || errno != unix.ENXIO {
