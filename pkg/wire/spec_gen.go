@@ -285,7 +285,7 @@ const (
 	// tells nobody whether there is one, so there it is every event.
 	AttrCarrierStatsEvents = 7 // u64
 	// Events lost for lack of memory. Every listener of the group was told
-	// by ENOBUFS.
+	// by ENOBUFS, except by the connector, which has no means to.
 	AttrCarrierStatsEventErrors = 8 // u64
 	AttrCarrierStatsPad         = 9 // pad
 	// The errors one by one; those that did not occur are left out.

@@ -70,26 +70,36 @@ func ask(t *testing.T, f *vmtest.Faults, n int, s *vmtest.Socket, req vmtest.Mes
 }
 
 // judge looks at what holds for every request: answers is how many it has when
-// all goes well.
-func (o outcome) judge(t *testing.T, n, answers int) {
+// all goes well, and echoes how many events, each of which may be missing before
+// an acknowledgment of success.
+func (o outcome) judge(t *testing.T, n, answers, echoes int) {
 	t.Helper()
 	switch {
 	case o.errno != 0 && !slices.Contains(clean, o.errno):
 		t.Errorf("failure %d: %v, want one of %v", n, o, clean)
 	case o.errno != 0 && o.answers > 0:
 		t.Errorf("failure %d: an error and an answer: %v", n, o)
-	case o.errno == 0 && !o.overrun && (!o.acked || o.answers != answers):
-		t.Errorf("failure %d: neither an error nor all of the answer (%d messages), nor told of a loss: %v", n, answers, o)
+	case o.errno == 0 && !o.overrun && (!o.acked || o.answers < answers || o.answers > answers+echoes):
+		t.Errorf("failure %d: neither an error nor all of the answer (%d messages and %d events), nor told of a loss: %v", n, answers, echoes, o)
+	case !o.happened && o.answers != answers+echoes:
+		t.Errorf("nothing failed any more, and yet: %v", o)
 	case !o.happened && (o.errno != 0 || o.overrun):
 		t.Errorf("nothing failed any more, and yet: %v", o)
 	}
 }
 
-// count says how many failures there were: a loop that ends at once has tested
-// nothing.
-func count(t *testing.T, n, least int) {
+// every calls f with n from 1 on, to let the n-th possible failure happen, until
+// f says that there was none, or the test has failed. An operation that can fail
+// less often than it must have been able to has not been tested.
+func every(t *testing.T, least int, f func(n int) (happened bool)) {
 	t.Helper()
-	t.Logf("%d failures", n-1)
+	n := 1
+	for f(n) && !t.Failed() {
+		if n++; n > most {
+			t.Fatalf("no end after %d failures", most)
+		}
+	}
+	vmtest.Count(t, "faults", n-1)
 	if n-1 < least {
 		t.Errorf("%d possible failures, want %d at least", n-1, least)
 	}
@@ -106,47 +116,56 @@ func TestObjects(t *testing.T) {
 		c.JoinObjects(t, listener)
 		listener.SetBuffer(t, 16<<20)
 
-		// There is a and p0 to p9; the state after each failure is all or nothing.
-		before := append([]string{"a"}, many("p", 10)...)
+		// There is a and p0 to p2; the state after each failure is all or nothing.
+		before := append([]string{"a"}, many("p", 3)...)
+		with := append([]string{"a", "new"}, many("p", 3)...)
 		tests := []struct {
 			name    string
 			request vmtest.ObjectRequest
 			answers int
+			echoes  int
 			after   []string // keys, if it is done
 			change  bool     // the value of a is other, if it is done
 		}{
-			{"create", vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, "new", other), 0, append([]string{"a", "new"}, many("p", 10)...), false},
-			{"replace", vmtest.NewObject(vmtest.FlagReplace, "a", other), 0, before, true},
-			{"append", vmtest.NewObject(vmtest.FlagAppend, "a", other), 0, before, true},
-			{"get", vmtest.GetObject("a"), 1, before, false},
-			{"delete", vmtest.DelObject("a"), 0, many("p", 10), true},
-			{"delete all of a prefix", vmtest.DelObjects("p"), 0, []string{"a"}, false},
+			{"create", vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, "new", other), 0, 0, with, false},
+			{"create, echoed", echoed(vmtest.NewObject(vmtest.FlagCreate, "new", other)), 0, 1, with, false},
+			{"replace", vmtest.NewObject(vmtest.FlagReplace, "a", other), 0, 0, before, true},
+			{"append", vmtest.NewObject(vmtest.FlagAppend, "a", other), 0, 0, before, true},
+			{"get", vmtest.GetObject("a"), 1, 0, before, false},
+			{"delete", vmtest.DelObject("a"), 0, 0, many("p", 3), true},
+			{"delete, echoed", echoed(vmtest.DelObject("a")), 0, 1, many("p", 3), true},
+			{"delete all of a prefix", vmtest.DelObjects("p"), 0, 0, []string{"a"}, false},
+			{"delete all of a prefix, echoed", echoed(vmtest.DelObjects("p")), 0, 3, []string{"a"}, false},
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				f := vmtest.OpenFaults(t) // of this test's own thread
-				n := 1
-				for ; n < most; n++ {
-					calm.Must(t, vmtest.DelObjects(""))
-					for _, key := range before {
-						calm.Must(t, vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, key, value))
+				fresh := false            // the table is as before
+				every(t, 4, func(n int) bool {
+					if !fresh {
+						calm.Must(t, vmtest.DelObjects(""))
+						for _, key := range before {
+							calm.Must(t, vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, key, value))
+						}
 					}
 					asker := vmtest.OpenTable(t, c)
 					r := tt.request
 					r.Flags |= unix.NLM_F_ACK
 					o := ask(t, f, n, asker.Socket, asker.Encode(r))
-					o.judge(t, n, tt.answers)
+					o.judge(t, n, tt.answers, tt.echoes)
 
-					got := keys(calm.All(t))
+					all := calm.All(t)
+					got := keys(all)
 					done, undone := slices.Equal(got, tt.after), slices.Equal(got, before)
 					if !slices.Equal(tt.after, before) && done == undone || !done && !undone {
 						t.Errorf("failure %d: %v, and the objects are %q; want %q or %q", n, o, got, before, tt.after)
 					}
-					if tt.change && slices.Contains(got, "a") {
-						a, _ := calm.Get(t, "a")
-						done = len(a.Values) != 1 || len(a.Values[0]) != len(value)
+					there := len(got) > 0 && got[0] == "a"
+					changed := there && (len(all[0].Values) != 1 || len(all[0].Values[0]) != len(value))
+					if tt.change && there {
+						done = changed
 					}
-					if o.errno != 0 && done && (tt.change || !undone) {
+					if fresh = undone && !changed; o.errno != 0 && !fresh {
 						t.Errorf("failure %d: done in spite of an error: %v", n, o)
 					}
 					if o.acked && o.errno == 0 && !done {
@@ -158,22 +177,77 @@ func TestObjects(t *testing.T) {
 					}
 					asker.Close()
 					empty(listener)
-					if t.Failed() || !o.happened {
-						break
-					}
-				}
-				count(t, n, 4)
+					return o.happened
+				})
 			})
 		}
-		t.Run("dump", func(t *testing.T) { dump(t, c, calm, value) })
+		t.Run("dump", func(t *testing.T) { dump(t, c, calm) })
 		calm.Must(t, vmtest.DelObjects(""))
 	})
 }
 
+// dumpOutcome is how a dump with a failure in it ended.
+type dumpOutcome struct {
+	errno    unix.Errno // 0 for the regular end
+	messages int
+	happened bool
+}
+
+// dumped asks for a dump and reads it to its end. The n-th possible failure
+// happens in the request, or in receiving its first datagram, by which it goes on.
+func dumped(t *testing.T, f *vmtest.Faults, n int, s *vmtest.Socket, req vmtest.Message, inRequest bool) (o dumpOutcome) {
+	t.Helper()
+	var first []byte
+	if inRequest {
+		o.errno, o.happened = f.Send(t, n, s, req.Bytes())
+	} else {
+		s.Send(t, req.Bytes())
+		first, o.errno, o.happened = f.Receive(t, n, s)
+		first = slices.Clone(first)
+	}
+	for o.errno == 0 {
+		b := first
+		if first = nil; b == nil {
+			var err error
+			if b, err = s.TryRecv(0); errors.As(err, &o.errno) {
+				return o
+			} else if err != nil {
+				t.Fatalf("failure %d: %v", n, err)
+			}
+		}
+		for _, m := range vmtest.Parse(t, b) {
+			switch m.Type {
+			case unix.NLMSG_DONE:
+				o.errno = unix.Errno(-vmtest.S32(m.Body))
+				return o
+			case unix.NLMSG_ERROR:
+				o.errno = vmtest.ParseAck(t, m, req).Errno
+			case unix.NLMSG_NOOP:
+			default:
+				o.messages++
+			}
+		}
+	}
+	return o
+}
+
+// judge looks at what holds for every dump, which has messages when all goes well.
+func (o dumpOutcome) judge(t *testing.T, n, messages int) {
+	t.Helper()
+	switch {
+	case o.errno == 0 && o.messages != messages:
+		t.Errorf("failure %d: the dump ends well with %d messages, want %d", n, o.messages, messages)
+	case o.errno != 0 && !slices.Contains(clean, o.errno):
+		t.Errorf("failure %d: the dump ends with %v", n, o.errno)
+	case o.errno != 0 && !o.happened:
+		t.Errorf("nothing failed any more, and yet: %v", o.errno)
+	}
+}
+
 // A dump goes on in the receiver's calls, so each of these has failures too.
-func dump(t *testing.T, c *vmtest.Carrier, calm *vmtest.Table, value []byte) {
+func dump(t *testing.T, c *vmtest.Carrier, calm *vmtest.Table) {
 	calm.Must(t, vmtest.DelObjects(""))
-	want := many("d", 200)
+	want, value := many("d", 40), vmtest.Random(t, 1000) // several datagrams
 	for _, key := range want {
 		calm.Must(t, vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, key, value))
 	}
@@ -182,54 +256,10 @@ func dump(t *testing.T, c *vmtest.Carrier, calm *vmtest.Table, value []byte) {
 		for _, part := range []string{"begin", "go on"} {
 			t.Run(fmt.Sprintf("atomic %v, %s", atomic != 0, part), func(t *testing.T) {
 				f := vmtest.OpenFaults(t)
-				n := 1
-				for ; n < most; n++ {
+				every(t, 2, func(n int) bool {
 					asker := vmtest.OpenTable(t, c)
-					req := asker.Encode(vmtest.GetObjects(atomic))
-					var errno unix.Errno
-					happened := true
-					var parts [][]byte
-					if part == "begin" {
-						errno, happened = f.Send(t, n, asker.Socket, req.Bytes())
-					} else {
-						asker.Send(t, req.Bytes())
-						var b []byte
-						b, errno, happened = f.Receive(t, n, asker.Socket)
-						parts = append(parts, slices.Clone(b))
-					}
-					got, end := 0, errno
-					for end == 0 {
-						if len(parts) == 0 {
-							b, err := asker.TryRecv(0)
-							if err != nil && !errors.As(err, &end) {
-								t.Fatal(err)
-							}
-							parts = append(parts, b)
-						}
-						for _, m := range vmtest.Parse(t, parts[0]) {
-							switch m.Type {
-							case unix.NLMSG_DONE:
-								end = unix.Errno(-vmtest.S32(m.Body))
-								if end == 0 {
-									end = unix.ENODATA // the regular end
-								}
-							case unix.NLMSG_ERROR:
-								end = vmtest.ParseAck(t, m, req).Errno
-							default:
-								got++
-							}
-						}
-						parts = parts[1:]
-					}
-					if end == unix.ENODATA && got != len(want) {
-						t.Errorf("failure %d: the dump ends well with %d of %d objects", n, got, len(want))
-					}
-					if end != unix.ENODATA && !slices.Contains(clean, end) {
-						t.Errorf("failure %d: the dump ends with %v", n, end)
-					}
-					if !happened && end != unix.ENODATA {
-						t.Errorf("nothing failed any more, and yet: %v", end)
-					}
+					o := dumped(t, f, n, asker.Socket, asker.Encode(vmtest.GetObjects(atomic)), part == "begin")
+					o.judge(t, n, len(want))
 					asker.Close()
 					if s := control.TableStats(t).Snapshots; s != 0 {
 						t.Errorf("failure %d: %d snapshots are left", n, s)
@@ -237,11 +267,8 @@ func dump(t *testing.T, c *vmtest.Carrier, calm *vmtest.Table, value []byte) {
 					if got := len(calm.All(t)); got != len(want) {
 						t.Errorf("failure %d: the next dump has %d objects, want %d", n, got, len(want))
 					}
-					if t.Failed() || !happened {
-						break
-					}
-				}
-				count(t, n, 2)
+					return o.happened
+				})
 			})
 		}
 	}
@@ -266,29 +293,24 @@ func TestEcho(t *testing.T) {
 				f := vmtest.OpenFaults(t)
 				payload := vmtest.Random(t, size)
 				s := vmtest.Open(t, c.protocol, 0, 0)
-				n := 1
-				for ; n < most; n++ {
+				every(t, 4, func(n int) bool {
 					req := c.request(uint32(n), payload)
 					req.Flags |= unix.NLM_F_ACK
 					o := ask(t, f, n, s, req)
-					o.judge(t, n, 1)
+					o.judge(t, n, 1, 0)
 					s.Send(t, c.request(uint32(n), payload).Bytes())
 					if m := s.RecvOne(t); m.Type == unix.NLMSG_ERROR || m.Seq != uint32(n) {
 						t.Errorf("failure %d: the next request: %+v", n, m)
 					}
-					if t.Failed() || !o.happened {
-						break
-					}
-				}
-				count(t, n, 4)
+					return o.happened
+				})
 			})
 		}
 	}
 	t.Run("connector", func(t *testing.T) {
 		f := vmtest.OpenFaults(t)
 		s := vmtest.Open(t, unix.NETLINK_CONNECTOR, 0, 0)
-		n := 1
-		for ; n < most; n++ {
+		every(t, 3, func(n int) bool {
 			req := vmtest.NewCn(uint32(n), 7, vmtest.Random(t, 1000))
 			errno, happened := f.Send(t, n, s, req.Message().Bytes())
 			// The connector answers from a kernel thread in some versions, and a
@@ -298,11 +320,8 @@ func TestEcho(t *testing.T) {
 			}
 			empty(s)
 			s.EchoCn(t, vmtest.NewCn(uint32(n)+most, 7, vmtest.Random(t, 100)))
-			if t.Failed() || !happened {
-				break
-			}
-		}
-		count(t, n, 3)
+			return happened
+		})
 	})
 }
 
@@ -323,14 +342,13 @@ func TestControl(t *testing.T) {
 			f := vmtest.OpenFaults(t)
 			control := vmtest.OpenControl(t)
 			before := control.Beacon(t)
-			n := 1
-			for ; n < most; n++ {
+			every(t, 4, func(n int) bool {
 				control.Set(t, before.Attrs()...)
 				asker := vmtest.Open(t, unix.NETLINK_GENERIC, 0, 0)
 				req := vmtest.NewGenl(control.Family, tt.cmd, uint32(n), tt.attrs...)
 				req.Flags |= unix.NLM_F_ACK
 				o := ask(t, f, n, asker, req)
-				o.judge(t, n, tt.answers)
+				o.judge(t, n, tt.answers, 0)
 				want := before
 				if tt.cmd == vmtest.CmdBeaconSet && o.errno == 0 && (o.acked || control.Beacon(t).Size == 100) {
 					want.Size = 100
@@ -339,18 +357,23 @@ func TestControl(t *testing.T) {
 					t.Errorf("failure %d: %v, and the settings are %+v, want %+v", n, o, got, want)
 				}
 				asker.Close()
-				if t.Failed() || !o.happened {
-					break
-				}
-			}
+				return o.happened
+			})
 			control.Set(t, before.Attrs()...)
-			count(t, n, 4)
 		})
 	}
 }
 
-// Each step of the module's init fails once, and the module can be loaded after
-// each.
+// steps are what the log says when one of them could not be done.
+var steps = []string{
+	"cannot open netlink protocol 31",
+	"cannot register the generic netlink family",
+	"cannot register with rtnetlink",
+	"cannot register with the connector",
+}
+
+// Each step of the module's init fails once, in the first of two namespaces and in
+// the second, and the module can be loaded after each.
 func TestInit(t *testing.T) {
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
@@ -364,48 +387,59 @@ func TestInit(t *testing.T) {
 			}
 		}
 	})
-	n := 1
-	for ; n < most; n++ {
-		errno, happened := f.Insmod(t, n)
-		// The kernel does not say why there is no socket, and the module takes
-		// the likely reason.
-		if errno != 0 && errno != unix.EADDRINUSE && !slices.Contains(clean, errno) {
-			t.Errorf("failure %d: %v, want one of %v", n, errno, clean)
-		}
-		if errno != 0 != (!vmtest.Loaded()) {
-			t.Errorf("failure %d: %v, loaded: %v", n, errno, vmtest.Loaded())
-		}
-		if errno == 0 {
-			vmtest.Unload(t)
-		}
-		if _, ok := vmtest.FindFamily(t, "nlpeer"); ok {
-			t.Errorf("failure %d: %v, and the family is there", n, errno)
-		}
-		if vmtest.OnConnector(t, "nlpeer") {
-			t.Errorf("failure %d: %v, and the connector knows nlpeer", n, errno)
-		}
-		for _, s := range vmtest.Sockets(t) {
-			if s.Protocol == vmtest.NetlinkTest {
-				t.Errorf("failure %d: %v, and there is a socket: %+v", n, errno, s)
-			}
-		}
-		if err := vmtest.Insmod(); err != nil {
-			t.Fatalf("failure %d: %v, and then: %v", n, errno, err)
-		}
-		vmtest.Unload(t)
-		if t.Failed() || !happened {
-			break
+	vmtest.NewNet(t)
+	said := vmtest.LogMark(t)
+	// Without the connector, the step before the last, unloading is quick. What is
+	// left are the failures that only a load with it has, behind all others.
+	without := 0
+	every(t, 10, func(n int) bool {
+		without = n - 1
+		return initFails(t, f, n, "connector=0")
+	})
+	every(t, 1, func(n int) bool { return initFails(t, f, without+n, "") })
+	for _, step := range steps {
+		if log := said(); !strings.Contains(log, step) {
+			t.Errorf("a step of init did not fail: the log does not say %q:\n%s", step, log)
 		}
 	}
-	count(t, n, 10)
+}
+
+func initFails(t *testing.T, f *vmtest.Faults, n int, params string) (happened bool) {
+	errno, happened := f.Insmod(t, n, params)
+	// The kernel does not say why there is no socket, and the module takes
+	// the likely reason.
+	if errno != 0 && errno != unix.EADDRINUSE && !slices.Contains(clean, errno) {
+		t.Errorf("failure %d: %v, want one of %v", n, errno, clean)
+	}
+	if errno != 0 != (!vmtest.Loaded()) {
+		t.Errorf("failure %d: %v, loaded: %v", n, errno, vmtest.Loaded())
+	}
+	if errno == 0 {
+		vmtest.Unload(t)
+	}
+	if _, ok := vmtest.FindFamily(t, "nlpeer"); ok {
+		t.Errorf("failure %d: %v, and the family is there", n, errno)
+	}
+	if vmtest.OnConnector(t, "nlpeer") {
+		t.Errorf("failure %d: %v, and the connector knows nlpeer", n, errno)
+	}
+	for _, s := range vmtest.Sockets(t) {
+		if s.Protocol == vmtest.NetlinkTest {
+			t.Errorf("failure %d: %v, and there is a socket: %+v", n, errno, s)
+		}
+	}
+	if err := vmtest.Insmod(params); err != nil {
+		t.Fatalf("failure %d: %v, and then: %v", n, errno, err)
+	}
+	vmtest.Unload(t)
+	return happened
 }
 
 // A network namespace is made, by another way to memory, or cleanly refused.
 func TestNamespace(t *testing.T) {
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
-	n := 1
-	for ; n < most; n++ {
+	every(t, 3, func(n int) bool {
 		errno, happened := f.Unshare(t, n)
 		if errno != 0 && !slices.Contains(clean, errno) {
 			t.Errorf("failure %d: %v, want one of %v", n, errno, clean)
@@ -416,11 +450,13 @@ func TestNamespace(t *testing.T) {
 			t.Errorf("failure %d: the next namespace: %+v", n, got)
 		}
 		net.Close()
-		if t.Failed() || !happened {
-			break
-		}
-	}
-	count(t, n, 3)
+		return happened
+	})
+}
+
+func echoed(r vmtest.ObjectRequest) vmtest.ObjectRequest {
+	r.Flags |= unix.NLM_F_ECHO
+	return r
 }
 
 func keys(all []vmtest.Object) []string {

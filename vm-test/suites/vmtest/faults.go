@@ -142,14 +142,14 @@ func (f *Faults) Receive(t testing.TB, n int, s *Socket) ([]byte, unix.Errno, bo
 }
 
 // Insmod is Insmod with the n-th possible failure made to happen.
-func (f *Faults) Insmod(t testing.TB, n int) (unix.Errno, bool) {
+func (f *Faults) Insmod(t testing.TB, n int, params string) (unix.Errno, bool) {
 	t.Helper()
 	file, err := os.Open(os.Getenv("NLVM_MODULE"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	f.buf[0] = 0 // no parameters
+	f.buf[copy(f.buf[:], params)] = 0
 	_, errno, happened := f.Do(t, n, unix.SYS_FINIT_MODULE, file.Fd(), uintptr(unsafe.Pointer(&f.buf[0])), 0)
 	return errno, happened
 }

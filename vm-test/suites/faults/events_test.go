@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT
+
+package faults_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+const (
+	alone       = 5 // raw group, an event in a datagram
+	packed      = 6 // raw group, several
+	cmdEventGet = 6
+	burst       = 3
+)
+
+// A hearer listens to one group and looks whether it misses anything.
+type hearer struct {
+	name  string
+	group uint32
+	recv  func() ([]byte, error)
+	parse func(m vmtest.Message) vmtest.Event
+	last  uint64 // number of the last event before
+}
+
+// hear takes what came: how many events, in their order, and whether the socket
+// says that some were lost.
+func (h *hearer) hear(t *testing.T) (events int, told bool) {
+	t.Helper()
+	for {
+		b, err := h.recv()
+		switch {
+		case errors.Is(err, unix.ETIMEDOUT):
+			return events, told
+		case errors.Is(err, unix.ENOBUFS):
+			told = true
+			continue
+		case err != nil:
+			t.Fatalf("%s: %v", h.name, err)
+		}
+		for _, m := range vmtest.Parse(t, b) {
+			e := h.parse(m)
+			if e.Group != h.group || e.Seq <= h.last {
+				t.Errorf("%s: event %d of group %d after %d of group %d", h.name, e.Seq, e.Group, h.last, h.group)
+			}
+			h.last = e.Seq
+			events++
+		}
+	}
+}
+
+// quiet loads the module without its own beacon until the test ends, when it is
+// loaded again as the other tests want it.
+func quiet(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := vmtest.Insmod(); err != nil {
+			t.Error(err)
+		}
+	})
+	vmtest.Module(t, "interval_ms=0")
+}
+
+// hearers is one for each way that an event of the beacon can take.
+func hearers(t *testing.T) []*hearer {
+	var all []*hearer
+	for _, h := range []struct {
+		name     string
+		protocol int
+		group    uint32
+		header   int // bytes before the attributes
+	}{
+		{"raw", vmtest.NetlinkTest, alone, 0},
+		{"raw, packed", vmtest.NetlinkTest, packed, 0},
+		{"genl", unix.NETLINK_GENERIC, vmtest.GroupBeacon, 4},
+		{"connector", unix.NETLINK_CONNECTOR, vmtest.GroupConnector, vmtest.CnHeader},
+	} {
+		s := vmtest.Open(t, h.protocol, 0, 0)
+		join := int(h.group)
+		switch h.protocol {
+		case unix.NETLINK_GENERIC:
+			join = int(vmtest.Nlpeer(t).Groups["beacon"])
+		case unix.NETLINK_CONNECTOR:
+			join = vmtest.CnIdx
+		}
+		s.Set(t, unix.NETLINK_ADD_MEMBERSHIP, join)
+		s.SetBuffer(t, 16<<20)
+		all = append(all, &hearer{
+			name: h.name, group: h.group,
+			recv:  func() ([]byte, error) { return s.TryRecv(0) },
+			parse: func(m vmtest.Message) vmtest.Event { return vmtest.ParseEvent(t, vmtest.Attrs(t, m.Body[h.header:])) },
+		})
+	}
+	return all
+}
+
+// remembered counts what a namespace remembers of a group, from a number on.
+func remembered(t *testing.T, c *vmtest.Control, group uint32, after uint64) (events int) {
+	t.Helper()
+	req := eventGet(c.Family, group, after)
+	c.Send(t, req.Bytes())
+	for {
+		for _, m := range vmtest.Parse(t, c.Recv(t)) {
+			switch m.Type {
+			case c.Family:
+				events++
+			case unix.NLMSG_DONE:
+				if errno := -vmtest.S32(m.Body); errno != 0 {
+					t.Fatalf("events of group %d after %d: %v", group, after, unix.Errno(errno))
+				}
+				return events
+			default:
+				t.Fatalf("events of group %d after %d: %+v", group, after, m)
+			}
+		}
+	}
+}
+
+func eventGet(family uint16, group uint32, after uint64) vmtest.Message {
+	req := vmtest.NewGenl(family, cmdEventGet, 1, vmtest.Attr{Type: 1, Data: vmtest.U32(group)},
+		vmtest.Attr{Type: 2, Data: binary.NativeEndian.AppendUint64(nil, after)})
+	req.Flags |= unix.NLM_F_DUMP
+	return req
+}
+
+// sent is how many events each carrier has sent or lost.
+func sent(s vmtest.Stats) (all [3]uint64) {
+	for i, c := range []vmtest.CarrierStats{s.Raw, s.Genl, s.Connector} {
+		all[i] = c.Events + c.EventErrors
+	}
+	return all
+}
+
+// An event is heard by all, or whoever has not heard it knows: by ENOBUFS, and by
+// a number that is missing. It is remembered in any case, but for one of the
+// connector that nobody heard, and it is counted.
+func TestBurst(t *testing.T) {
+	f := vmtest.OpenFaults(t)
+	quiet(t)
+	control := vmtest.OpenControl(t)
+	control.Set(t, vmtest.Beacon{Groups: 1<<(alone-1) | 1<<(packed-1), Genl: 1, Connector: 1, Size: 10, Packed: 1 << (packed - 1)}.Attrs()...)
+	send := vmtest.Attr{Type: vmtest.BeaconBurst, Data: vmtest.U32(burst)}
+	listeners := hearers(t)
+	var lost, happened int
+	every(t, 20, func(n int) bool {
+		before := make([]uint64, len(listeners))
+		for i, l := range listeners {
+			before[i] = l.last
+		}
+		counted := sent(control.Stats(t))
+		asker := vmtest.Open(t, unix.NETLINK_GENERIC, 0, 0)
+		req := vmtest.NewGenl(control.Family, vmtest.CmdBeaconSet, uint32(n), send)
+		req.Flags |= unix.NLM_F_ACK
+		o := ask(t, f, n, asker, req)
+		o.judge(t, n, 0, 0)
+		asker.Close()
+
+		for i, l := range listeners {
+			got, told := l.hear(t)
+			kept := remembered(t, control, l.group, before[i])
+			connector := l.group == vmtest.GroupConnector
+			switch {
+			case o.errno != 0:
+				if got != 0 || told || kept != 0 {
+					t.Errorf("failure %d: %v, and %s has heard %d events, told of a loss %v, %d are remembered", n, o, l.name, got, told, kept)
+				}
+				continue
+			case got != burst:
+				lost++
+			}
+			if got < burst && !told && !connector {
+				t.Errorf("failure %d: %s has heard %d of %d events, and is not told", n, l.name, got, burst)
+			}
+			if kept != burst && !(connector && told) {
+				t.Errorf("failure %d: %d of %d events are remembered for %s", n, kept, burst, l.name)
+			}
+			if !o.happened && (got != burst || told) {
+				t.Errorf("nothing failed any more, and yet %s has heard %d of %d events, told of a loss %v", l.name, got, burst, told)
+			}
+		}
+		// The next ones come, behind those that were lost.
+		numbers := uint64(0)
+		if o.errno == 0 {
+			numbers = burst
+			if now := sent(control.Stats(t)); now != [3]uint64{counted[0] + 2*burst, counted[1] + burst, counted[2] + burst} {
+				t.Errorf("failure %d: events were %d, and are %d", n, counted, now)
+			}
+		}
+		control.Set(t, send)
+		for i, l := range listeners {
+			if got, told := l.hear(t); got != burst || told || l.last != before[i]+numbers+burst {
+				t.Errorf("failure %d: %s hears %d of the next events, to number %d after %d, told of a loss %v", n, l.name, got, l.last, before[i], told)
+			}
+		}
+		if o.happened {
+			happened++
+		}
+		return o.happened
+	})
+	if lost < 8 {
+		t.Errorf("only %d times in %d failures was an event lost", lost, happened)
+	}
+}
+
+// The history is told in several datagrams, whose making fails in the asker's
+// calls.
+func TestHistory(t *testing.T) {
+	quiet(t)
+	control := vmtest.OpenControl(t)
+	listener := vmtest.ListenRaw(t, 1<<(alone-1))
+	const events = 40
+	control.Set(t, vmtest.Attr{Type: vmtest.BeaconGroups, Data: vmtest.U32(1 << (alone - 1))},
+		vmtest.Attr{Type: vmtest.BeaconSize, Data: vmtest.U32(vmtest.DataMax)},
+		vmtest.Attr{Type: vmtest.BeaconBurst, Data: vmtest.U32(events)})
+	if got := len(listener.Drain(t)); got != events {
+		t.Fatalf("%d events, want %d", got, events)
+	}
+	for _, part := range []string{"begin", "go on"} {
+		t.Run(part, func(t *testing.T) {
+			f := vmtest.OpenFaults(t)
+			every(t, 2, func(n int) bool {
+				asker := vmtest.Open(t, unix.NETLINK_GENERIC, 0, 0)
+				d := dumped(t, f, n, asker, eventGet(control.Family, alone, 0), part == "begin")
+				d.judge(t, n, events)
+				asker.Close()
+				if got := remembered(t, control, alone, 0); got != events {
+					t.Errorf("failure %d: the next time there are %d events, want %d", n, got, events)
+				}
+				return d.happened
+			})
+		})
+	}
+}
+
+// Several requests in one datagram: each is answered, or told why not, or the
+// socket says that something was lost; and the answers come in their order.
+func TestBatch(t *testing.T) {
+	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
+	calm.Must(t, vmtest.DelObjects(""))
+	value := vmtest.Random(t, 2000)
+	calm.Must(t, vmtest.NewObject(vmtest.FlagCreate, "there", value))
+	t.Cleanup(func() { calm.Must(t, vmtest.DelObjects("")) })
+
+	f := vmtest.OpenFaults(t)
+	every(t, 10, func(n int) bool {
+		asker := vmtest.OpenTable(t, vmtest.RawCarrier)
+		var batch []vmtest.Message
+		for i, size := range []int{100, 5000, 3, 9000} {
+			batch = append(batch, vmtest.NewEcho(uint32(100+i), vmtest.Random(t, size)))
+		}
+		batch = append(batch, asker.Encode(vmtest.GetObject("there")))
+		create := vmtest.NewObject(vmtest.FlagCreate, fmt.Sprint("new", n), value)
+		create.Flags |= unix.NLM_F_ACK
+		batch = append(batch, asker.Encode(create), vmtest.NewEcho(200, vmtest.Random(t, 700)))
+
+		errno, happened := f.Send(t, n, asker.Socket, vmtest.Join(batch...))
+		if errno != 0 && !slices.Contains(clean, errno) {
+			t.Errorf("failure %d: %v", n, errno)
+		}
+		next, overrun, failed := 0, false, 0
+		for {
+			b, err := asker.TryRecv(0)
+			if errors.Is(err, unix.ETIMEDOUT) {
+				break
+			}
+			if errors.Is(err, unix.ENOBUFS) {
+				overrun = true
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range vmtest.Parse(t, b) {
+				at := slices.IndexFunc(batch, func(r vmtest.Message) bool { return r.Seq == m.Seq })
+				if at < next {
+					t.Fatalf("failure %d: an answer to request %d, when %d is due: %+v", n, at, next, m)
+				}
+				if at > next && !overrun { // which is told before what waits
+					t.Errorf("failure %d: request %d has no answer", n, next)
+				}
+				next = at + 1
+				switch {
+				case m.Type == unix.NLMSG_ERROR:
+					errno := vmtest.ParseAck(t, m, batch[at]).Errno
+					if errno != 0 {
+						failed++
+					}
+					if errno != 0 && !slices.Contains(clean, errno) || errno == 0 && batch[at].Flags&unix.NLM_F_ACK == 0 {
+						t.Errorf("failure %d: request %d: %v", n, at, errno)
+					}
+				case m.Type == vmtest.MsgEcho && string(m.Body) != string(batch[at].Body):
+					t.Errorf("failure %d: the answer to request %d is not what was sent", n, at)
+				}
+			}
+		}
+		switch missing := next < len(batch); {
+		case errno != 0 && next > 0:
+			t.Errorf("failure %d: %v, and %d answers", n, errno, next)
+		case errno == 0 && missing && !overrun:
+			t.Errorf("failure %d: %d of %d requests are answered, and no loss is told", n, next, len(batch))
+		case !happened && (errno != 0 || overrun || failed > 0 || missing):
+			t.Errorf("nothing failed any more, and yet: %v, told of a loss %v, %d errors, %d answers", errno, overrun, failed, next)
+		}
+		if _, ack := asker.Get(t, "there"); ack.Errno != 0 {
+			t.Errorf("failure %d: the next request: %v", n, ack.Errno)
+		}
+		asker.Close()
+		return happened
+	})
+}
