@@ -195,7 +195,7 @@ func TestErrorsInTheMiddle(t *testing.T) {
 				}
 				var want []wanted
 				there := map[string]bool{}
-				for range 500 {
+				for range vmtest.Times(500) {
 					key := fmt.Sprint("key ", r.IntN(5))
 					w := wanted{}
 					switch r.IntN(8) {
@@ -266,9 +266,9 @@ func TestSmallBuffer(t *testing.T) {
 					cfg.ReceiveBuffer = buffer
 					conn := dial(t, cfg)
 					b := conn.NewBatch()
-					n := 1024
+					n := vmtest.Times(1024)
 					if cfg.Carrier != client.Raw {
-						n = 256
+						n = vmtest.Times(256)
 					}
 					// The shortest take more for their length than all others.
 					for _, size := range []int{0, 64} {
@@ -280,11 +280,11 @@ func TestSmallBuffer(t *testing.T) {
 					if cfg.Acknowledge {
 						size = buffer / 4 // one request always goes, whatever comes back
 					}
-					do(t, conn, b, echoes(r, b, 200, size))
+					do(t, conn, b, echoes(r, b, vmtest.Times(200), size))
 					if cfg.Carrier != client.Connector {
 						b.Reset()
 						var want []wanted
-						for range 300 {
+						for range vmtest.Times(300) {
 							want = append(want, echoes(r, b, r.IntN(3), 500)...)
 							b.Get(fmt.Sprintf("a key of some length, which nobody has: %d", len(want)))
 							want = append(want, wanted{err: unix.ENOENT})

@@ -55,7 +55,8 @@ func TestNoDrift(t *testing.T) {
 // Settings other than the interval leave the schedule alone, however often
 // they change; so does the interval that it has already.
 func TestScheduleGoesOn(t *testing.T) {
-	const ms, n = 20, 20
+	const n = 20
+	ms := uint32(20 * vmtest.Slow()) // time for some settings in each
 	c := module(t, "interval_ms=0")
 	l := vmtest.ListenRaw(t, 1)
 	c.Set(t, interval(ms), genl(0))
@@ -71,7 +72,7 @@ func TestScheduleGoesOn(t *testing.T) {
 		return events >= n
 	})
 	l.Next(t)
-	onGrid(t, a, look(t, c), ms)
+	onGrid(t, a, look(t, c), uint64(ms))
 	if sets < 3*n {
 		t.Errorf("settings changed only %d times in the time of %d ticks, that shows nothing", sets, events)
 	}

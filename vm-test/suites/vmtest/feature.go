@@ -28,6 +28,7 @@ const (
 	PlainMemory      Feature = "memory without a detector's share"
 	MemoryGroups     Feature = "control groups for memory"
 	ChargeRefused    Feature = "a full control group refuses memory to a task that must not be killed"
+	Detectors        Feature = "detectors of mistakes, which cost time"
 )
 
 // version of a kernel, as in 6.1.
@@ -64,6 +65,7 @@ var left = map[Feature][]string{
 var built = map[Feature][]string{
 	FaultsOnRequest: {"debug"},
 	Coverage:        {"debug"},
+	Detectors:       {"debug"},
 }
 
 // Has says whether the running kernel must have the feature. A test that sees

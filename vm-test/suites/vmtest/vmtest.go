@@ -38,14 +38,26 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// Slow is NLVM_SLOW: by how much what takes time may take longer here.
+func Slow() float64 {
+	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 0 {
+		return f
+	}
+	return 1
+}
+
 // Deadline is how long a test waits for what must happen. NLVM_SLOW multiplies
 // it on slow machines; a passing test never waits for it.
-func Deadline() time.Duration {
-	d := 20 * time.Second
-	if f, err := strconv.ParseFloat(os.Getenv("NLVM_SLOW"), 64); err == nil && f > 0 {
-		d = time.Duration(f * float64(d))
+func Deadline() time.Duration { return time.Duration(Slow() * float64(20*time.Second)) }
+
+// Times is how often a loop goes round that shows something by its numbers alone:
+// n times, and an eighth of it on a kernel with detectors. There each round shows
+// more, and costs ten times as much.
+func Times(n int) int {
+	if Has(Detectors) {
+		return max(1, n/8)
 	}
-	return d
+	return n
 }
 
 // Scale is how many times a test does what it does: a few in the everyday run,
