@@ -88,7 +88,7 @@ fuzz: commands
 	@tools/deps vm
 	@[ $(FUZZKERNEL) != debug ] || tools/deps debug
 	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
-	$(nlvm) run --kernel $(FUZZKERNEL) --timeout 2m -- nlecho hello
+	$(nlvm) run --kernel $(FUZZKERNEL) --timeout 10m -- nlecho hello
 	$(bin)/nlfuzz drive --time $(FUZZTIME) --kernel $(FUZZKERNEL)
 
 ## make vm			a shell in the virtual machine, the module loaded

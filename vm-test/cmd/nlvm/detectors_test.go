@@ -17,6 +17,12 @@ func needDebugKernel(t *testing.T) {
 	}
 }
 
+// onDebug is run on the kernel with detectors, whose search for leaks takes a while.
+func onDebug(t *testing.T, args ...string) result {
+	t.Helper()
+	return run(t, append([]string{"--kernel", "debug", "--timeout", "10m"}, args...)...)
+}
+
 // Each detector of the debug kernel is awake: it catches the mistake that it is
 // there for, and nlvm says whose report it is.
 func TestDetectors(t *testing.T) {
@@ -72,18 +78,18 @@ func TestDetectors(t *testing.T) {
 			if tt.script != "" {
 				argv = []string{"sh", "-c", tt.script}
 			}
-			r := run(t, append([]string{"--kernel", "debug", "--put", faulty, "--"}, argv...)...)
+			r := onDebug(t, append([]string{"--put", faulty, "--"}, argv...)...)
 			r.want(t, 123, "", tt.report)
 			r.want(t, 123, "", "the kernel complained: "+tt.detector)
 		})
 	}
 	t.Run("hang", func(t *testing.T) {
 		t.Parallel()
-		r := run(t, "--kernel", "debug", "--put", faulty, "--", "insmod", "faulty.ko", "what=hang")
+		r := onDebug(t, "--put", faulty, "--", "insmod", "faulty.ko", "what=hang")
 		r.want(t, 121, "", "soft lockup - CPU")
 	})
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		run(t, "--kernel", "debug", "--put", faulty, "--", "insmod", "faulty.ko").want(t, 0, "", "")
+		onDebug(t, "--put", faulty, "--", "insmod", "faulty.ko").want(t, 0, "", "")
 	})
 }
