@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nlpeer/labs/internal/grade"
 	"nlpeer/labs/internal/prove"
 	"nlpeer/labs/internal/source"
 )
@@ -24,11 +25,21 @@ with and the solutions, labs/NN-name and labs/solutions.`,
 		Example: "  nllab generate\n  nllab generate --record 3",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.session(false)
+			// Without nlvm, which is needed only to run something.
+			tree, err := grade.FindTree()
 			if err != nil {
 				return err
 			}
-			tools, labs := s.tools, s.labs
+			labs, err := source.Course(grade.Tools{Tree: tree}.LabsDir())
+			if err != nil {
+				return err
+			}
+			var tools grade.Tools
+			if len(record) > 0 {
+				if tools, err = grade.FindTools(); err != nil {
+					return err
+				}
+			}
 			for _, n := range record {
 				lab, err := source.Find(labs, n)
 				if err != nil {
@@ -42,7 +53,7 @@ with and the solutions, labs/NN-name and labs/solutions.`,
 					return err
 				}
 			}
-			dir := filepath.Join(tools.Tree, "labs")
+			dir := filepath.Join(tree, "labs")
 			make := source.Generate
 			if check {
 				make = source.Stale

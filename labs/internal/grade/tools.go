@@ -34,7 +34,7 @@ var SourceDir string
 func FindTools(remembered ...string) (Tools, error) {
 	var t Tools
 	var err error
-	if t.Tree, err = findTree(remembered); err != nil {
+	if t.Tree, err = FindTree(remembered...); err != nil {
 		return t, err
 	}
 	if t.NLVM, err = findNLVM(); err != nil {
@@ -48,9 +48,9 @@ func FindTools(remembered ...string) (Tools, error) {
 	return t, nil
 }
 
-// findTree looks for the source tree: around this folder, where NLPEER_SRC says,
+// FindTree looks for the source tree: around this folder, where NLPEER_SRC says,
 // in the places that are remembered, where this program lies, where it was built.
-func findTree(remembered []string) (string, error) {
+func FindTree(remembered ...string) (string, error) {
 	if dir, err := os.Getwd(); err == nil {
 		for ; ; dir = filepath.Dir(dir) {
 			if isTree(dir) {
