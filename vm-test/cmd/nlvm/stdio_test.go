@@ -151,7 +151,8 @@ func TestShell(t *testing.T) {
 	io.WriteString(master, "echo $((6*7))-$(stty size)-$(tty)\r")
 	expect("42-33 77-/dev/pts/0")
 	// Not before the shell's line editor has given the terminal back.
-	io.WriteString(master, "echo u''p; sleep 1000\r")
+	// By one process, as a shell that is hit between two commands goes on to the next.
+	io.WriteString(master, "sh -c \"echo u''p; exec sleep 1000\"\r")
 	expect("up")
 	io.WriteString(master, "\x03")
 	expect("^C")
