@@ -265,8 +265,7 @@ static void raw_request(struct nlpeer_net *nn, struct nlpeer_answers *answers,
 /* Is it an echo that asks for nothing else, whole with its padding? */
 static bool raw_plain_echo(const struct nlmsghdr *nlh, unsigned int rest)
 {
-	return rest >= NLMSG_HDRLEN &&
-	       nlh->nlmsg_type == NETLINK_TEST_MSG_ECHO &&
+	return nlh->nlmsg_type == NETLINK_TEST_MSG_ECHO &&
 	       nlh->nlmsg_flags == NLM_F_REQUEST &&
 	       nlh->nlmsg_len >= NLMSG_HDRLEN &&
 	       nlh->nlmsg_len <= NLMSG_HDRLEN + NLPEER_PAYLOAD_MAX &&
@@ -274,45 +273,53 @@ static bool raw_plain_echo(const struct nlmsghdr *nlh, unsigned int rest)
 }
 
 /*
- * Answer a row of plain echoes, as many as the datagram begun has room for: as
- * raw_echo() does, but by one copy, as what is done for each message is what a
- * batch costs. Return the length of the requests, 0 if @first is no such echo.
+ * Answer a batch of nothing but plain echoes as raw_echo() does, but by the
+ * datagram that it came in, which is sent back: nothing is copied, and no memory
+ * made but for another sk_buff, as what is done for each message is what a batch
+ * costs. Return false, with nothing done, if it is none.
+ *
+ * The bytes are written to only if nobody else has them: those in a group do if
+ * the sender named one.
  */
-static unsigned int raw_echoes(struct nlpeer_answers *answers,
-			       const struct nlmsghdr *first,
-			       struct nlpeer_tally *tally)
+static bool raw_send_back(const struct nlpeer_answers *answers,
+			  struct sk_buff *requests, struct nlpeer_tally *tally)
 {
-	unsigned int rest = min_t(unsigned int, answers->rest, answers->left);
-	unsigned int size, len = 0, count = 0, bytes = 0;
-	const struct nlmsghdr *nlh = first;
-	struct nlmsghdr *answer;
+	unsigned int rest = requests->len, count = 0, bytes = 0, size;
+	struct nlmsghdr *nlh = nlmsg_hdr(requests);
+	struct sk_buff *skb;
 
-	while (raw_plain_echo(nlh, rest - len)) {
+	if (!answers->pack || rest > answers->limit || skb_cloned(requests))
+		return false;
+	while (rest >= NLMSG_HDRLEN) {
+		if (!raw_plain_echo(nlh, rest))
+			return false;
 		size = NLMSG_ALIGN(nlh->nlmsg_len);
 		bytes += nlh->nlmsg_len;
-		len += size;
+		rest -= size;
 		nlh = (void *)nlh + size;
 		count++;
 	}
-	if (!count)
-		return 0;
 
-	tally->requests += count;
-	tally->replies += count;
-	tally->rx += bytes;
-	tally->tx += bytes;
+	skb = netlink_skb_clone(requests, GFP_KERNEL);
+	if (!skb)
+		return false;
+	skb_trim(skb, skb->len - rest);
+	/* It is the kernel's now: port ID, credentials and all. */
+	NETLINK_CB(skb) = (struct netlink_skb_parms) {};
 
-	answer = __skb_put_data(answers->skb, first, len);
-	answers->left -= len;
-	for (; count; count--) {
-		size = answer->nlmsg_len;
-		answer->nlmsg_flags = 0;
-		answer->nlmsg_pid = answers->portid;
+	*tally = (struct nlpeer_tally) {
+		.requests = count, .replies = count, .rx = bytes, .tx = bytes,
+	};
+	for (nlh = nlmsg_hdr(skb); count; count--) {
+		size = nlh->nlmsg_len;
+		nlh->nlmsg_flags = 0;
+		nlh->nlmsg_pid = answers->portid;
 		if (size % NLMSG_ALIGNTO)
-			memset((u8 *)answer + size, 0, NLMSG_ALIGN(size) - size);
-		answer = (void *)answer + NLMSG_ALIGN(size);
+			memset((u8 *)nlh + size, 0, NLMSG_ALIGN(size) - size);
+		nlh = (void *)nlh + NLMSG_ALIGN(size);
 	}
-	return len;
+	nlmsg_unicast(answers->sk, skb, answers->portid);
+	return true;
 }
 
 /*
@@ -329,25 +336,21 @@ static void raw_input(struct sk_buff *skb)
 	struct nlpeer_answers answers;
 	struct nlmsghdr *nlh;
 	int rest = skb->len;
-	unsigned int done;
 
 	/* A request may come in before nlpeer_raw_init() knows the socket. */
 	if (!READ_ONCE(nn->raw))
 		WRITE_ONCE(nn->raw, skb->sk);
 	nlpeer_answers_begin(&answers, nn->raw, skb, nlpeer_batch);
+	if (raw_send_back(&answers, skb, &tally))
+		goto count;
 	nlh = nlmsg_hdr(skb);
 	while (nlmsg_ok(nlh, rest)) {
 		answers.rest = rest;
-		done = raw_echoes(&answers, nlh, &tally);
-		if (done) {
-			nlh = (void *)nlh + done;
-			rest -= done;
-			continue;
-		}
 		raw_request(nn, &answers, nlh, &extack, &tally);
 		nlh = nlmsg_next(nlh, &rest);
 	}
 	nlpeer_answers_flush(&answers);
+count:
 	if (tally.requests)
 		nlpeer_count_tally(nn, NLPEER_CARRIER_RAW, &tally);
 }
