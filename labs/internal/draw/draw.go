@@ -48,7 +48,10 @@ const (
 	cell   = 40
 	height = 26
 	notes  = left + 4*cell + 16
-	width  = 780
+	width  = 880
+	// How wide letters are beside the bytes, and in two lines instead of one.
+	letter = 7.83
+	small  = 6.63
 )
 
 // colours are those of fields, one after the other; padding is grey.
@@ -92,6 +95,7 @@ text { font: 13px monospace; fill: #222; }
 .heading { font: italic 12px sans-serif; fill: #555; }
 .name { font-weight: bold; }
 .offset { fill: #888; }
+.small { font-size: 11px; }
 rect { stroke: #555; stroke-width: 1; }
 </style>
 <rect x="0" y="0" width="%d" height="%d" style="fill: #fff; stroke: none"/>
@@ -169,26 +173,57 @@ func (s *svg) field(f explain.Field) {
 	}
 }
 
-// flush writes the names of the fields that share a row.
+// flush writes the names of the fields that share a row: in one line, or, where
+// there is no room, the last in a line of its own.
 func (s *svg) flush() {
 	if len(s.labels) == 0 {
 		return
 	}
-	room := 52 / len(s.labels)
-	fmt.Fprintf(&s.b, "<text x=\"%d\" y=\"%d\">", s.indent, s.row+17)
-	for i, f := range s.labels {
+	all := s.labels
+	s.labels = nil
+	room := int((width - 10 - float64(s.indent)) / letter)
+	if length(all) <= room || len(all) == 1 {
+		s.line(s.row+17, "", room, all)
+		return
+	}
+	room = int((width - 10 - float64(s.indent)) / small)
+	s.line(s.row+11, "small", room, all[:len(all)-1])
+	s.line(s.row+23, "small", room, all[len(all)-1:])
+}
+
+// meaning is what a drawing says of a field.
+func meaning(f explain.Field) []rune {
+	if f.Kind == explain.Padding {
+		return nil
+	}
+	return []rune(f.Meaning)
+}
+
+// between stands between fields in a line.
+const between = " · "
+
+// length is how many letters a line of them has.
+func length(fields []explain.Field) int {
+	n := len([]rune(between)) * (len(fields) - 1)
+	for _, f := range fields {
+		n += len(f.Name) + 1 + len(meaning(f))
+	}
+	return n
+}
+
+// line writes a line of fields. What is too much of the last is left out.
+func (s *svg) line(y int, class string, room int, fields []explain.Field) {
+	fmt.Fprintf(&s.b, "<text x=\"%d\" y=\"%d\" class=\"%s\">", s.indent, y, class)
+	excess := length(fields) - room
+	for i, f := range fields {
 		if i > 0 {
-			s.b.WriteString(" · ")
+			s.b.WriteString(between)
 		}
-		meaning := f.Meaning
-		if f.Kind == explain.Padding {
-			meaning = ""
+		text := meaning(f)
+		if i == len(fields)-1 && excess > 0 {
+			text = append(text[:max(0, len(text)-excess-1)], '…')
 		}
-		if runes := []rune(meaning); len(runes) > room {
-			meaning = string(runes[:room-1]) + "…"
-		}
-		fmt.Fprintf(&s.b, "<tspan class=\"name\">%s</tspan> %s", html.EscapeString(f.Name), html.EscapeString(meaning))
+		fmt.Fprintf(&s.b, "<tspan class=\"name\">%s</tspan> %s", html.EscapeString(f.Name), html.EscapeString(string(text)))
 	}
 	s.b.WriteString("</text>\n")
-	s.labels = nil
 }

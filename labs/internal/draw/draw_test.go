@@ -6,9 +6,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"nlpeer/labs/internal/draw"
 	"nlpeer/labs/internal/event"
@@ -71,5 +75,61 @@ func TestSVG(t *testing.T) {
 	}
 	if all := 44 + 16 + 101; bytes+left != all {
 		t.Errorf("%d bytes are drawn and %d left out, of %d\n%s", bytes, left, all, got)
+	}
+}
+
+// What is said of fields that share a row has its room: in one line, in two, and
+// what is longer than a line ends with an ellipsis within the drawing.
+func TestLines(t *testing.T) {
+	message := func(flags byte) []byte {
+		return []byte{0x14, 0, 0, 0, 0x10, 0, 0x05, flags, 1, 0, 0, 0, 0, 0, 0, 0, 'a', 'b', 'c', 'd'}
+	}
+	got := draw.SVG(&event.Drawing{Datagrams: []event.Datagram{
+		{Title: "short", Sent: true, Protocol: 31, Data: message(0)},
+		{Title: "long", Sent: true, Protocol: 31, Data: message(6)},
+	}})
+	type line struct {
+		X    float64 `xml:"x,attr"`
+		Y    int     `xml:"y,attr"`
+		Kind string  `xml:"class,attr"`
+		Text string  `xml:",innerxml"`
+	}
+	var page struct {
+		Lines []line `xml:"text"`
+	}
+	if err := xml.Unmarshal([]byte(got), &page); err != nil {
+		t.Fatal(err)
+	}
+	tags := regexp.MustCompile(`<[^>]*>`)
+	var found []string
+	last := 0
+	for _, l := range page.Lines {
+		letter := 7.83
+		switch l.Kind {
+		case "small":
+			letter = 6.63
+			if l.Y == last {
+				t.Errorf("two lines at %d", l.Y)
+			}
+			last = l.Y
+		case "":
+		default:
+			continue
+		}
+		text := html.UnescapeString(tags.ReplaceAllString(l.Text, ""))
+		if end := l.X + letter*float64(len([]rune(text))); end > 880 {
+			t.Errorf("%q ends at %.0f, beyond the drawing", text, end)
+		}
+		if strings.HasPrefix(text, "nlmsg_type") || strings.HasPrefix(text, "nlmsg_flags") {
+			found = append(found, text)
+		}
+	}
+	want := []string{
+		"nlmsg_type 16 · nlmsg_flags 0x5 NLM_F_REQUEST | NLM_F_ACK",
+		"nlmsg_type 16",
+		"nlmsg_flags 0x605 NLM_F_REQUEST | NLM_F_ACK | 0x200 (NLM_F_MATCH, NLM_F_EXCL or NLM_F_BULK) | …",
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Error(diff)
 	}
 }

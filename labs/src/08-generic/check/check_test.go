@@ -464,14 +464,30 @@ func exchange(t *check.T) []check.Datagram {
 			check.Datagram{Title: "the answer: " + to + " to port 4711", Protocol: unix.NETLINK_GENERIC, Data: b})
 		return check.Parse(t, "the answer", b)[0]
 	}
-	m := do("who is parrot?", "the controller", message(unix.GENL_ID_CTRL, unix.CTRL_CMD_GETFAMILY, unix.NLM_F_REQUEST, 1,
+	m := do("which number has parrot", "the controller", message(unix.GENL_ID_CTRL, unix.CTRL_CMD_GETFAMILY, unix.NLM_F_REQUEST, 1,
 		str(unix.CTRL_ATTR_FAMILY_NAME, family)))
+	// The kernel gives out numbers that are free, and which are depends on what it
+	// has. In the picture they are always the same.
+	const shownFamily, shownGroup = 32, 9
 	var id uint16
 	for _, a := range check.Attrs(t, "the family", m.Body[4:]) {
-		if a.Type == unix.CTRL_ATTR_FAMILY_ID {
+		switch a.Type {
+		case unix.CTRL_ATTR_FAMILY_ID:
 			id = binary.NativeEndian.Uint16(a.Data)
+			binary.NativeEndian.PutUint16(a.Data, shownFamily)
+		case unix.CTRL_ATTR_MCAST_GROUPS:
+			for _, group := range check.Attrs(t, "the groups", a.Data) {
+				for _, b := range check.Attrs(t, "a group", group.Data) {
+					if b.Type == unix.CTRL_ATTR_MCAST_GRP_ID {
+						binary.NativeEndian.PutUint32(b.Data, shownGroup)
+					}
+				}
+			}
 		}
 	}
 	do("say it twice", "the parrot", message(id, cmdEcho, unix.NLM_F_REQUEST, 2, str(attrText, "hello"), u32(attrTimes, 2)))
+	for _, d := range all[2:] {
+		binary.NativeEndian.PutUint16(d.Data[4:], shownFamily)
+	}
 	return all
 }

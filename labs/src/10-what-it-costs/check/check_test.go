@@ -247,7 +247,7 @@ func TestPicture(t *testing.T) { check.Picture(t, exchange) }
 func exchange(t *check.T) []check.Datagram {
 	check.Insmod(t, "values", "seed=1")
 	s := check.DialPort(t, check.LabProtocol, 4711, 0)
-	a, b := request(3), request(4)
+	a, b := request(13), request(14)
 	a.Seq, b.Seq = 4, 5
 	both := check.Join(a, b)
 	s.Send(both)
