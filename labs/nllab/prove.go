@@ -3,6 +3,7 @@
 package nllab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -38,7 +39,8 @@ named, that
 
 What has passed with the very same files is not run again.`,
 		Example: "  nllab prove\n  nllab prove 3\n  nllab prove 3 --mistake double-free\n  nllab prove 3 --kernel 7.3",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(command *cobra.Command, args []string) error {
+			ctx := command.Context()
 			s, err := a.session(false)
 			if err != nil {
 				return err
@@ -61,6 +63,14 @@ What has passed with the very same files is not run again.`,
 			if everywhere {
 				selected = prove.Kernels
 			}
+			if len(kernels) == 0 {
+				// The stages have the solution on that one.
+				usual, err := s.tools.DefaultKernel(ctx)
+				if err != nil {
+					return err
+				}
+				selected = slices.DeleteFunc(slices.Clone(selected), func(k string) bool { return k == usual })
+			}
 			var proofs []prove.Proof
 			for _, l := range labs {
 				for _, p := range prove.Of(l, selected) {
@@ -73,6 +83,8 @@ What has passed with the very same files is not run again.`,
 					}
 				}
 			}
+			// The usual kernel first: what is wrong there is so on the others, too.
+			slices.SortStableFunc(proofs, func(a, b prove.Proof) int { return cmp.Compare(a.On(), b.On()) })
 			stale, err := source.Stale(filepath.Join(s.tools.Tree, "labs"), s.labs)
 			if err != nil {
 				return err
@@ -86,9 +98,9 @@ What has passed with the very same files is not run again.`,
 				places = n
 			}
 			passed := 0
-			err = prove.Run(cmd.Context(), s.tools, proofs, places, fresh, nil, func(o prove.Outcome) {
+			err = prove.Run(ctx, s.tools, proofs, places, fresh, nil, func(o prove.Outcome) {
 				switch {
-				case o.Err != nil && (cmd.Context().Err() != nil || errors.Is(o.Err, cmd.Context().Err())):
+				case o.Err != nil && (ctx.Err() != nil || errors.Is(o.Err, ctx.Err())):
 				case o.Err != nil:
 					failed++
 					fmt.Fprintf(a.out, "%s: FAILED (%.0f s)\n    %s\n", o.Proof.Name(), o.Took.Seconds(), strings.ReplaceAll(strings.TrimSpace(o.Err.Error()), "\n", "\n    "))

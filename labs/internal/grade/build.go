@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -309,11 +310,10 @@ func inFolder(folder, text string) string {
 // same files.
 func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), to.GOARCH)
-	for _, dir := range []string{"go.mod", "go.sum", "labs/check", "labs/internal/event", "pkg", "labs/src/" + lab.ID + "/check"} {
-		if err := HashFiles(h, filepath.Join(t.Tree, dir)); err != nil {
-			return "", err
-		}
+	fmt.Fprintln(h, to.GOARCH)
+	pkg := "./labs/src/" + lab.ID + "/check"
+	if err := t.HashPackages(ctx, h, true, pkg); err != nil {
+		return "", err
 	}
 	file := filepath.Join(t.Cache, "checks", hex.EncodeToString(h.Sum(nil)[:16]), lab.ID+".test")
 	if _, err := os.Stat(file); err == nil {
@@ -336,7 +336,7 @@ func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (str
 	}
 	fresh := file + ".fresh"
 	defer os.Remove(fresh)
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, "./labs/src/"+lab.ID+"/check")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, pkg)
 	cmd.Dir = t.Tree
 	cmd.Env = t.environment("CGO_ENABLED=0", "GOOS=linux", "GOARCH="+to.GOARCH)
 	interruptible(cmd)
@@ -349,7 +349,42 @@ func (t Tools) checkBinary(ctx context.Context, lab *source.Lab, to target) (str
 	return file, os.Rename(fresh, file)
 }
 
-// hashFiles adds the names and contents of the files below a path.
+// HashPackages adds the files of nlpeer's packages that the named ones, or their
+// tests, are made of, and the versions of all else.
+func (t Tools) HashPackages(ctx context.Context, h io.Writer, tests bool, packages ...string) error {
+	fmt.Fprintln(h, runtime.Version())
+	// The main function of a test, whose name is absolute, is no file of ours.
+	const files = `{{if not .Standard}}{{$d := .Dir}}{{range .GoFiles}}{{$d}}	{{.}}
+{{end}}{{range .IgnoredGoFiles}}{{$d}}	{{.}}
+{{end}}{{range .EmbedFiles}}{{$d}}	{{.}}
+{{end}}{{end}}`
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-deps", "-test=" + strconv.FormatBool(tests), "-f", files}, packages...)...)
+	cmd.Dir = t.Tree
+	cmd.Env = t.environment()
+	interruptible(cmd)
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go list %s: %w\n%s", strings.Join(packages, " "), err, words.String())
+	}
+	names := []string{filepath.Join(t.Tree, "go.mod"), filepath.Join(t.Tree, "go.sum")}
+	for line := range strings.Lines(string(out)) {
+		dir, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if ok && strings.HasPrefix(dir, t.Tree+"/") && !filepath.IsAbs(name) {
+			names = append(names, filepath.Join(dir, name))
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if err := HashFiles(h, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HashFiles adds the names and contents of the files below a path.
 func HashFiles(h io.Writer, root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

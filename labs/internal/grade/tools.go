@@ -124,6 +124,12 @@ func (t Tools) KernelVersion(ctx context.Context, kernel string) (string, error)
 	return to.Version, err
 }
 
+// DefaultKernel is the name of the kernel that is used if none is named.
+func (t Tools) DefaultKernel(ctx context.Context) (string, error) {
+	to, err := t.target(ctx, "")
+	return to.Name, err
+}
+
 // A target says how programs are built for a kernel.
 type target struct {
 	Name    string `json:"name"`

@@ -11,8 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,9 +23,9 @@ import (
 // A Proof is one thing that has to be so.
 type Proof interface {
 	Name() string
+	On() string // the kernel, "" for the default
 	Run(ctx context.Context, t grade.Tools, progress io.Writer) error
 	lab() *source.Lab
-	kernel() string
 }
 
 // Everyday are the kernels on which every solution has to pass, as nlvm matrix
@@ -58,7 +58,7 @@ type recording struct{ l *source.Lab }
 
 func (r recording) Name() string     { return fmt.Sprintf("lab %d, picture and trace", r.l.Number) }
 func (r recording) lab() *source.Lab { return r.l }
-func (r recording) kernel() string   { return "" }
+func (r recording) On() string       { return "" }
 
 func (r recording) Run(ctx context.Context, t grade.Tools, progress io.Writer) error {
 	fresh, err := Record(ctx, t, r.l, progress)
@@ -79,17 +79,14 @@ type Outcome struct {
 // Run runs proofs, some at once, and tells of each as it ends. Those that have
 // passed with the very same files are not run again, unless fresh says so.
 func Run(ctx context.Context, t grade.Tools, proofs []Proof, places int, fresh bool, progress io.Writer, tell func(Outcome)) error {
-	shared, err := sharedKey(t)
-	if err != nil {
-		return err
-	}
+	k := &keys{tools: t, known: map[string]string{}}
 	jobs := make(chan Proof)
 	var told sync.Mutex
 	var workers sync.WaitGroup
 	for range places {
 		workers.Go(func() {
 			for p := range jobs {
-				o := one(ctx, t, p, shared, fresh, progress)
+				o := one(ctx, t, k, p, fresh, progress)
 				told.Lock()
 				tell(o)
 				told.Unlock()
@@ -107,16 +104,13 @@ func Run(ctx context.Context, t grade.Tools, proofs []Proof, places int, fresh b
 	return ctx.Err()
 }
 
-func one(ctx context.Context, t grade.Tools, p Proof, shared string, fresh bool, progress io.Writer) Outcome {
+func one(ctx context.Context, t grade.Tools, k *keys, p Proof, fresh bool, progress io.Writer) Outcome {
 	begun := time.Now()
-	kept := func() (string, error) {
-		key, err := key(ctx, t, p, shared)
-		return filepath.Join(t.Cache, "proofs", key), err
-	}
-	mark, err := kept()
+	key, err := k.of(ctx, p)
 	if err != nil {
 		return Outcome{Proof: p, Err: err}
 	}
+	mark := filepath.Join(t.Cache, "proofs", key)
 	if _, err := os.Stat(mark); err == nil && !fresh {
 		now := time.Now()
 		_ = os.Chtimes(mark, now, now)
@@ -126,45 +120,75 @@ func one(ctx context.Context, t grade.Tools, p Proof, shared string, fresh bool,
 		return Outcome{Proof: p, Err: err, Took: time.Since(begun)}
 	}
 	// Once more: the kernel may have been downloaded only now.
-	if mark, err = kept(); err == nil {
-		err = source.WriteFile(mark, []byte(p.Name()+"\n"))
+	if key, err = k.of(ctx, p); err == nil {
+		err = source.WriteFile(filepath.Join(t.Cache, "proofs", key), []byte(p.Name()+"\n"))
 	}
 	return Outcome{Proof: p, Err: err, Took: time.Since(begun)}
 }
 
-// key names a proof and all that it depends on.
-func key(ctx context.Context, t grade.Tools, p Proof, shared string) (string, error) {
-	version, err := t.KernelVersion(ctx, p.kernel())
+// keys name proofs by all that they depend on.
+type keys struct {
+	tools grade.Tools
+	mu    sync.Mutex
+	known map[string]string // hashes of packages
+}
+
+// of is the key of a proof.
+func (k *keys) of(ctx context.Context, p Proof) (string, error) {
+	version, err := k.tools.KernelVersion(ctx, p.On())
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, shared, p.Name(), version)
+	fmt.Fprintln(h, p.Name(), version)
 	// What is written beside the code cannot change how the code runs.
 	names := []string{"lab.yaml", "kernel", "user", "c", "check"}
+	packages := []string{"./labs/internal/grade", "./vm-test/cmd/nlvm", "./vm-test/agent"}
 	switch p.(type) {
-	case text, recording:
-		names = append(names, "README.md", pictureText, pictureSVG, traceText)
+	case recording:
+		names = append(names, pictureText, pictureSVG, traceText)
+		packages = append(packages, "./labs/internal/draw", "./cmd/nlctl")
+	case text:
+		// It may call any of our commands.
+		names = append(names, "README.md", pictureText, traceText)
+		packages = append(packages, "./labs/cmd/...", "./cmd/...")
 	}
+	files := []string{filepath.Join(k.tools.Tree, "labs/internal/prove")}
 	for _, name := range names {
-		if err := grade.HashFiles(h, filepath.Join(p.lab().Dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		files = append(files, filepath.Join(p.lab().Dir, name))
+	}
+	for _, file := range files {
+		if err := grade.HashFiles(h, file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
 		}
+	}
+	used, err := k.packages(ctx, false, packages...)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintln(h, used)
+	if p.lab().Graded() {
+		if used, err = k.packages(ctx, true, "./labs/src/"+p.lab().ID+"/check"); err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, used)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:20]), nil
 }
 
-// sharedKey changes with whatever all proofs depend on.
-func sharedKey(t grade.Tools) (string, error) {
-	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version())
-	for _, name := range []string{
-		"go.mod", "go.sum", "VERSION", "labs/check", "labs/internal", "labs/cmd", "pkg", "cmd",
-		"vm-test/cmd/nlvm", "vm-test/internal", "vm-test/agent",
-	} {
-		if err := grade.HashFiles(h, filepath.Join(t.Tree, name)); err != nil {
-			return "", err
-		}
+// packages is a hash of packages and what they are made of, which nobody changes
+// while proofs run.
+func (k *keys) packages(ctx context.Context, tests bool, packages ...string) (string, error) {
+	name := strings.Join(packages, " ")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if hash, ok := k.known[name]; ok {
+		return hash, nil
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	h := sha256.New()
+	if err := k.tools.HashPackages(ctx, h, tests, packages...); err != nil {
+		return "", err
+	}
+	k.known[name] = hex.EncodeToString(h.Sum(nil))
+	return k.known[name], nil
 }

@@ -75,7 +75,7 @@ func Write(l *source.Lab, v source.Variant, dir string) error {
 }
 
 func (c Case) lab() *source.Lab { return c.Lab }
-func (c Case) kernel() string   { return c.Kernel }
+func (c Case) On() string       { return c.Kernel }
 
 // Run runs a case and says what is not as it has to be.
 func (c Case) Run(ctx context.Context, t grade.Tools, progress io.Writer) error {

@@ -53,10 +53,11 @@ func Record(ctx context.Context, t grade.Tools, l *source.Lab, progress io.Write
 	return r, nil
 }
 
-// Save writes them into the lab's source.
+// Save writes them into the lab's source. A trace that was shortened there, and is
+// still true, stays.
 func (r Recorded) Save(l *source.Lab) error {
 	for name, text := range map[string]string{pictureText: r.Picture, pictureSVG: r.SVG, traceText: r.Trace} {
-		if text == "" {
+		if text == "" || name == traceText && r.staleTrace(l) == nil {
 			continue
 		}
 		if err := source.WriteFile(filepath.Join(l.Dir, name), []byte(text)); err != nil {
@@ -78,12 +79,19 @@ func (r Recorded) Stale(l *source.Lab) error {
 			return fmt.Errorf("%s of lab %d is not current; run: nllab generate --record %d", name, l.Number, l.Number)
 		}
 	}
+	return r.staleTrace(l)
+}
+
+func (r Recorded) staleTrace(l *source.Lab) error {
 	if r.Trace == "" {
 		return nil
 	}
 	file, err := os.ReadFile(filepath.Join(l.Dir, traceText))
 	if err != nil {
 		return err
+	}
+	if len(file) == 0 {
+		return fmt.Errorf("%s of lab %d is empty", traceText, l.Number)
 	}
 	if missing := grade.Missing(string(file), r.Trace); missing != "" {
 		return fmt.Errorf("%s of lab %d: the kernel does not call %s; it calls\n%s", traceText, l.Number, missing, r.Trace)

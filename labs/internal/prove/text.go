@@ -30,7 +30,7 @@ type text struct{ l *source.Lab }
 
 func (x text) Name() string     { return fmt.Sprintf("lab %d, commands of the text", x.l.Number) }
 func (x text) lab() *source.Lab { return x.l }
-func (x text) kernel() string   { return "" }
+func (x text) On() string       { return "" }
 
 // A shown command is one of the text, with the output below it.
 type shown struct {
