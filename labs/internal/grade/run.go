@@ -179,7 +179,7 @@ func (t Tools) onHost(ctx context.Context, temp string, p built, checker string,
 
 // inGuest runs the check in a virtual machine.
 func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p built, checker string, env []string, o Options, r *Report) error {
-	args := t.machine(lab, o.Kernel, p)
+	args := append(t.machine(lab, o.Kernel, p), "--no-commands")
 	for _, e := range env {
 		args = append(args, "--env", e)
 	}
@@ -214,7 +214,8 @@ func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p buil
 }
 
 // machine is the beginning of a command of nlvm that has the programs in its
-// guest.
+// guest. Nlpeer's commands would be there, too; without --no-commands they are
+// linked and sent each time.
 func (t Tools) machine(lab *source.Lab, kernel string, p built) []string {
 	args := []string{"run", "--no-module", "--image", lab.Image}
 	if kernel != "" {
