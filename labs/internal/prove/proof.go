@@ -79,51 +79,118 @@ type Outcome struct {
 // Run runs proofs, some at once, and tells of each as it ends. Those that have
 // passed with the very same files are not run again, unless fresh says so.
 func Run(ctx context.Context, t grade.Tools, proofs []Proof, places int, fresh bool, progress io.Writer, tell func(Outcome)) error {
-	k := &keys{tools: t, known: map[string]string{}}
-	jobs := make(chan Proof)
 	var told sync.Mutex
+	r := runner{tools: t, keys: &keys{tools: t, known: map[string]string{}}, fresh: fresh, progress: progress, tell: func(o Outcome) {
+		told.Lock()
+		defer told.Unlock()
+		tell(o)
+	}}
+	jobs := make(chan []Proof)
 	var workers sync.WaitGroup
 	for range places {
 		workers.Go(func() {
-			for p := range jobs {
-				o := one(ctx, t, k, p, fresh, progress)
-				told.Lock()
-				tell(o)
-				told.Unlock()
+			for job := range jobs {
+				r.some(ctx, job)
 			}
 		})
 	}
-	for _, p := range proofs {
+	for _, job := range together(proofs) {
 		if ctx.Err() != nil {
 			break
 		}
-		jobs <- p
+		jobs <- job
 	}
 	close(jobs)
 	workers.Wait()
 	return ctx.Err()
 }
 
-func one(ctx context.Context, t grade.Tools, k *keys, p Proof, fresh bool, progress io.Writer) Outcome {
+// together makes jobs of proofs, in order. Cases that share a machine are one: to
+// get a place for it, and to start it, takes as long as to check some of them.
+func together(proofs []Proof) [][]Proof {
+	const most = 30
+	var jobs [][]Proof
+	var last Case // of the last job
+	for _, p := range proofs {
+		c, ok := p.(Case)
+		ok = ok && !c.crashes() && c.Lab.Kind != source.Host
+		if n := len(jobs); ok && last.Lab != nil && c.Kernel == last.Kernel && grade.Together(c.Lab, last.Lab) && len(jobs[n-1]) < most {
+			jobs[n-1] = append(jobs[n-1], p)
+			continue
+		}
+		jobs = append(jobs, []Proof{p})
+		last = Case{}
+		if ok {
+			last = c
+		}
+	}
+	return jobs
+}
+
+// A runner runs proofs.
+type runner struct {
+	tools    grade.Tools
+	keys     *keys
+	fresh    bool
+	progress io.Writer
+	tell     func(Outcome)
+}
+
+// some runs the proofs of a job.
+func (r runner) some(ctx context.Context, job []Proof) {
 	begun := time.Now()
-	key, err := k.of(ctx, p)
+	var open []Proof
+	for _, p := range job {
+		key, err := r.keys.of(ctx, p)
+		if err != nil {
+			r.tell(Outcome{Proof: p, Err: err})
+			continue
+		}
+		mark := filepath.Join(r.tools.Cache, "proofs", key)
+		if _, err := os.Stat(mark); err == nil && !r.fresh {
+			now := time.Now()
+			_ = os.Chtimes(mark, now, now)
+			r.tell(Outcome{Proof: p, Repeated: true})
+			continue
+		}
+		open = append(open, p)
+	}
+	if len(open) > 1 {
+		// What is not as it has to be, for whatever reason, is run alone.
+		var wrong []Proof
+		if errs, err := runCases(ctx, r.tools, open, r.progress); err == nil {
+			took := time.Since(begun) / time.Duration(len(open))
+			for i, p := range open {
+				if errs[i] == nil {
+					r.tell(Outcome{Proof: p, Err: r.remember(ctx, p), Took: took})
+				} else {
+					wrong = append(wrong, p)
+				}
+			}
+			open = wrong
+		}
+	}
+	for _, p := range open {
+		if ctx.Err() != nil {
+			return
+		}
+		begun := time.Now()
+		err := p.Run(ctx, r.tools, r.progress)
+		if err == nil {
+			err = r.remember(ctx, p)
+		}
+		r.tell(Outcome{Proof: p, Err: err, Took: time.Since(begun)})
+	}
+}
+
+// remember notes that a proof has passed. What it depends on is looked up again:
+// the kernel may have been downloaded only now.
+func (r runner) remember(ctx context.Context, p Proof) error {
+	key, err := r.keys.of(ctx, p)
 	if err != nil {
-		return Outcome{Proof: p, Err: err}
+		return err
 	}
-	mark := filepath.Join(t.Cache, "proofs", key)
-	if _, err := os.Stat(mark); err == nil && !fresh {
-		now := time.Now()
-		_ = os.Chtimes(mark, now, now)
-		return Outcome{Proof: p, Repeated: true}
-	}
-	if err := p.Run(ctx, t, progress); err != nil {
-		return Outcome{Proof: p, Err: err, Took: time.Since(begun)}
-	}
-	// Once more: the kernel may have been downloaded only now.
-	if key, err = k.of(ctx, p); err == nil {
-		err = source.WriteFile(filepath.Join(t.Cache, "proofs", key), []byte(p.Name()+"\n"))
-	}
-	return Outcome{Proof: p, Err: err, Took: time.Since(begun)}
+	return source.WriteFile(filepath.Join(r.tools.Cache, "proofs", key), []byte(p.Name()+"\n"))
 }
 
 // keys name proofs by all that they depend on.

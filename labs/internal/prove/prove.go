@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nlpeer/labs/internal/event"
@@ -48,7 +49,7 @@ func (c Case) Name() string {
 }
 
 // Stages are the cases of a lab on the default kernel: each stage from the
-// skeleton to the solution, and each mistake.
+// skeleton to the solution, and each mistake, those last that crash it.
 func Stages(l *source.Lab) []Case {
 	var cases []Case
 	for k := range len(l.Todos) + 1 {
@@ -57,6 +58,15 @@ func Stages(l *source.Lab) []Case {
 	for _, m := range l.MistakeNames() {
 		cases = append(cases, Case{Lab: l, Variant: source.Variant{Solved: len(l.Todos), Mistake: m}})
 	}
+	slices.SortStableFunc(cases, func(a, b Case) int {
+		switch {
+		case a.crashes() == b.crashes():
+			return 0
+		case b.crashes():
+			return -1
+		}
+		return 1
+	})
 	return cases
 }
 
@@ -77,6 +87,11 @@ func Write(l *source.Lab, v source.Variant, dir string) error {
 func (c Case) lab() *source.Lab { return c.Lab }
 func (c Case) On() string       { return c.Kernel }
 
+// crashes says that the case is a mistake that the kernel itself tells of.
+func (c Case) crashes() bool {
+	return c.Variant.Mistake != "" && c.Lab.Mistakes[c.Variant.Mistake].Log != ""
+}
+
 // Run runs a case and says what is not as it has to be.
 func (c Case) Run(ctx context.Context, t grade.Tools, progress io.Writer) error {
 	dir, err := os.MkdirTemp("", "nllab-")
@@ -92,6 +107,33 @@ func (c Case) Run(ctx context.Context, t grade.Tools, progress io.Writer) error 
 		return err
 	}
 	return errors.Join(c.todos(), c.judge(r))
+}
+
+// runCases is Run of several cases, in one machine, with an error for each.
+func runCases(ctx context.Context, t grade.Tools, cases []Proof, progress io.Writer) ([]error, error) {
+	temp, err := os.MkdirTemp("", "nllab-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	var attempts []grade.Attempt
+	for i, p := range cases {
+		c := p.(Case)
+		dir := filepath.Join(temp, strconv.Itoa(i))
+		if err := Write(c.Lab, c.Variant, dir); err != nil {
+			return nil, err
+		}
+		attempts = append(attempts, grade.Attempt{Lab: c.Lab, Dir: dir})
+	}
+	reports, err := t.RunMany(ctx, attempts, grade.Options{Kernel: cases[0].On(), Show: true, Progress: progress})
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(cases))
+	for i, p := range cases {
+		errs[i] = errors.Join(p.(Case).todos(), p.(Case).judge(reports[i]))
+	}
+	return errs, nil
 }
 
 // todos looks for what is left to do in the text of the files.
