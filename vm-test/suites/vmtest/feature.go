@@ -55,9 +55,7 @@ var has = map[Feature][]version{
 // left lists the features that were left out of a kernel when it was built,
 // with the kernels that have not got them.
 var left = map[Feature][]string{
-	PlainMemory:   {"debug"},
-	MemoryGroups:  {"debug"},
-	ChargeRefused: {"debug"},
+	PlainMemory: {"debug"},
 }
 
 // built lists the features that a kernel has by how it was built, with the
