@@ -70,7 +70,12 @@ func TestBeaconsShareAProcessor(t *testing.T) {
 	c := start(t, storm)
 	c.wait(t)
 	made := time.Since(begin)
+	// A virtual processor gets what its host has left at the time, so a slow
+	// second says nothing; but if the beacons take all, no second is any better.
 	beset := pace()
+	for tries := 1; beset < alone/4 && tries < 20; tries++ {
+		beset = max(beset, pace())
+	}
 	c.quit(t)
 	t.Logf("%d beacons of 1 ms, made in %v: a task has %.0f %% of the processor", n, made.Round(time.Millisecond), 100*beset/alone)
 	if beset < alone/4 {
