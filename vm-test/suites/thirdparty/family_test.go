@@ -237,6 +237,7 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 
+	y := openYnl(t)
 	for _, op := range s.Operations {
 		shareOnOldKernels(op.Policies)
 		for mode, want := range op.Policies {
@@ -261,7 +262,7 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("genl: policy of %s %s (-want +got):\n%s", mode, op.Name, diff)
 			}
 
-			told := run(t, "ynl", "--family", wire.FamilyName, "--policy", "--"+mode, op.Name, "--output-json")
+			told := y.run(t, "--family", wire.FamilyName, "--policy", "--"+mode, op.Name, "--output-json")
 			// Of an operation that refuses every attribute Linux 6.1 tells an
 			// empty policy, 6.12 that there is none; ynl dies of that.
 			if noData := fmt.Sprintf("YnlException: Netlink error: -%d\n", unix.ENODATA); len(want) == 0 && strings.HasSuffix(told.stderr, noData) {

@@ -40,6 +40,49 @@ type result struct {
 	code           int
 }
 
+// ynl runs the kernel's tool to its end, all of a test's in processes that begin
+// where its modules have been read. Others start it by its name.
+type ynl struct {
+	p  *program
+	in io.Writer
+}
+
+func openYnl(t *testing.T) *ynl {
+	t.Helper()
+	cmd := exec.Command("python3", "testdata/ynl.py")
+	cmd.Env = environment()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ynl{startCommand(t, cmd), in}
+}
+
+func (y *ynl) run(t *testing.T, args ...string) result {
+	t.Helper()
+	line, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.AfterFunc(2*vmtest.Deadline(), func() { _ = y.p.cmd.Process.Kill() })
+	defer deadline.Stop()
+	if _, err := y.in.Write(append(line, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Stdout, Stderr string
+		Code           int
+	}
+	decode(t, y.p.line(t), &r)
+	return result{r.Stdout, r.Stderr, r.Code}
+}
+
+// output is the answer to a request that must succeed without a complaint.
+func (y *ynl) output(t *testing.T, args ...string) string {
+	t.Helper()
+	return y.run(t, args...).output(t, args)
+}
+
 // command prepares a program, which is ended after the deadline.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -47,9 +90,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*vmtest.Deadline())
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1", "COLUMNS=300", "LC_ALL=C")
+	cmd.Env = environment()
 	cmd.WaitDelay = time.Second
 	return cmd
+}
+
+func environment() []string {
+	return append(os.Environ(), "PYTHONUNBUFFERED=1", "COLUMNS=300", "LC_ALL=C")
 }
 
 // run runs a program to its end.
@@ -69,7 +116,11 @@ func run(t *testing.T, args ...string) result {
 // output runs a program that must succeed without a complaint.
 func output(t *testing.T, args ...string) string {
 	t.Helper()
-	r := run(t, args...)
+	return run(t, args...).output(t, args)
+}
+
+func (r result) output(t *testing.T, args []string) string {
+	t.Helper()
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("%v: exit status %d, %s%s", args, r.code, r.stdout, r.stderr)
 	}
@@ -126,7 +177,12 @@ type program struct {
 
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{cmd: command(t, args...)}
+	return startCommand(t, command(t, args...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{cmd: cmd}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,7 @@ func TestRequests(t *testing.T) {
 		return fmt.Sprintf("Netlink error: %s: %s%s", text, strings.ToUpper(errno.Error()[:1])+errno.Error()[1:], more)
 	}
 
+	y := openYnl(t)
 	for _, q := range []request{
 		{name: "echo", family: wire.FamilyName, args: []string{"--do", "echo", "--json", echo}, answer: echo},
 		{name: "echo of nothing", family: wire.FamilyName, args: []string{"--do", "echo", "--json", `{"payload": ""}`}, answer: `{"payload": ""}`},
@@ -135,7 +136,7 @@ func TestRequests(t *testing.T) {
 			err: refused(unix.EINVAL, "nlpeer: ambiguous or reserved bits set in nlmsg_flags", "")},
 	} {
 		t.Run(q.name, func(t *testing.T) {
-			got := run(t, append([]string{"ynl", "--family", q.family, "--output-json"}, q.args...)...)
+			got := y.run(t, append([]string{"--family", q.family, "--output-json"}, q.args...)...)
 			if q.err != "" {
 				said := strings.TrimSuffix(strings.TrimSuffix(got.stdout, "\n"), q.where)
 				if diff := cmp.Diff(q.err, said); diff != "" || got.code != 1 || got.stderr != "" {
@@ -289,6 +290,7 @@ func TestSubscriptions(t *testing.T) {
 	const interval, size = 20, 5
 	named := func(k wire.Kind) any { return k.String() }
 	numbered := func(k wire.Kind) any { return json.Number(fmt.Sprint(uint32(k))) }
+	y := openYnl(t)
 	for _, tt := range []struct {
 		family   string
 		group    string
@@ -357,7 +359,7 @@ func TestSubscriptions(t *testing.T) {
 			// The history has them all, but those up to a number.
 			var held []map[string]any
 			group := got[0].Msg["group"]
-			decode(t, output(t, "ynl", "--family", wire.FamilyName, "--dump", "event-get", "--output-json",
+			decode(t, y.output(t, "--family", wire.FamilyName, "--dump", "event-get", "--output-json",
 				"--json", fmt.Sprintf(`{"group": %v, "seq": 2}`, group)), &held)
 			var want []map[string]any
 			for _, n := range got[2:] {
