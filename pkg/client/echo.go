@@ -135,7 +135,7 @@ func (c *Conn) newEchoForm() echoForm {
 	h := wire.Header{Type: wire.MsgEcho, Flags: wire.FlagRequest}
 	if c.cfg.Acknowledge {
 		h.Flags |= wire.FlagAck
-		f.room += ackRoom
+		f.room += uint32(ackRoom)
 		f.wants = wantAnswer | wantAck
 	}
 	switch c.cfg.Carrier {

@@ -9,7 +9,9 @@ import (
 	"math"
 	"os"
 	"syscall"
+	"unsafe"
 
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
 	"nlpeer/pkg/wire"
@@ -17,22 +19,33 @@ import (
 
 // What comes back waits in the receive buffer, of which the kernel counts not
 // the bytes of messages but those of the memory that holds them (truesize of an
-// sk_buff): a buffer whose length is a power of two, with 320 bytes for its end
-// (skb_shared_info), and 256 for the sk_buff. It gives back what is not used of
-// a buffer if that is half of it (netlink_trim in net/netlink/af_netlink.c). So
-// a message of n bytes takes up to 2*(n+320)+256 alone, and several that share
-// a datagram take less than that each. Newer kernels have a pool for short ones,
-// where each takes 960 bytes, however short it is; the shortest has 16.
+// sk_buff): a buffer whose length is a power of two, with up to 320 bytes for its
+// end (skb_shared_info), and up to 256 for the sk_buff. Message, end and sk_buff
+// each take whole lines of the processor's cache. The kernel gives back what is
+// not used of a buffer if that is half of it (netlink_trim in
+// net/netlink/af_netlink.c). So a message of n bytes takes up to 2*(n+320)+256
+// alone where a line is 64 bytes, and 2*(n+192+512)+256 where it is 256, as on
+// s390x; several that share a datagram take less than that each. Newer kernels
+// have a pool for short ones, where each takes 960 bytes, however short it is;
+// the shortest has 16, and so the estimate is 32 more.
 
 // roomFor is what an answer of n bytes may take of the receive buffer.
-func roomFor(n int) int { return 2*n + 960 - 2*wire.HeaderLen }
+func roomFor(n int) int { return roomForOn(cacheLine, n) }
 
-const (
+// cacheLine is the length of a line of the processor's cache, in bytes.
+const cacheLine = int(unsafe.Sizeof(cpu.CacheLinePad{}))
+
+func roomForOn(line, n int) int {
+	lines := func(n int) int { return (n + line - 1) / line * line }
+	return 2*(n+max(line-64, 0)+lines(320)) + lines(256) + 32
+}
+
+var (
 	// ackRoom is that of an acknowledgment. That of an error is the longest: it
 	// has a text, an offset and a policy with it.
-	ackRoom = 2*256 + 896
+	ackRoom = roomFor(256)
 	// objectRoom is that of any object.
-	objectRoom = 2*(wire.ObjectMax+256) + 896
+	objectRoom = roomFor(wire.ObjectMax + 256)
 )
 
 // A flight carries Batches to the peer and answers from there, for Do and for a

@@ -156,7 +156,8 @@ func openNeighbours(t *testing.T, _ *vmtest.Socket) entries {
 
 func (n neighbours) header() []byte {
 	b := append([]byte{n.family, 0, 0, 0}, native32(n.index)...)
-	return append(b, 0x80, 0, n.flags, 0) // NUD_PERMANENT
+	b = binary.NativeEndian.AppendUint16(b, unix.NUD_PERMANENT)
+	return append(b, n.flags, 0)
 }
 
 // bytes are what names an entry, and its value.
