@@ -54,11 +54,11 @@ test-vm: commands
 	@tools/deps vm
 	$(nlvm) matrix --kernel $(KERNEL) $(if $(FRESH),--fresh) --out build/vm
 
-## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all of Debian's
+## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all of Debian's; SUITES="echo …": these
 test-matrix: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	NLPEER_CI=1 NLPEER_MATRIX=$(if $(ALL),all,6.1-s390x) $(GO) test -timeout 30m -run Elsewhere ./vm-test/cmd/nlvm
-	$(nlvm) matrix $(if $(FRESH),--fresh) $(if $(ALL),--all --docs docs/testing.md)
+	$(nlvm) matrix $(if $(FRESH),--fresh) $(if $(ALL),--all $(if $(SUITES),,--docs docs/testing.md)) $(SUITES)
 
 ## make breakdown		where the instructions of an operation go, for docs/performance.md
 breakdown: commands
@@ -70,7 +70,7 @@ labs-check: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	$(bin)/nllab prove $(if $(ALL),--all-kernels) $(if $(FRESH),--fresh)
 
-## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes)
+## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes); FRESH=1: all again
 test-debug: commands
 	@tools/deps vm
 	@tools/deps debug
