@@ -5,6 +5,7 @@
 package connector_test
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -127,9 +128,14 @@ func TestSilence(t *testing.T) {
 	good := vmtest.NewCn(1, 2, []byte("hello"))
 	cut := func(n int) []byte { return vmtest.Message{Type: unix.NLMSG_DONE, Body: good.Bytes()[:n]}.Bytes() }
 	// A length in one of the two headers that is not that of the message.
-	lie := func(offset int, v uint16) []byte {
+	lie := func(v uint32) []byte {
 		b := good.Message().Bytes()
-		b[offset], b[offset+1] = byte(v), byte(v>>8)
+		binary.NativeEndian.PutUint32(b, v)
+		return b
+	}
+	inner := func(v uint16) []byte {
+		b := good.Message().Bytes()
+		binary.NativeEndian.PutUint16(b[16+16:], v)
 		return b
 	}
 	for _, tt := range []struct {
@@ -144,12 +150,12 @@ func TestSilence(t *testing.T) {
 		{"no connector header", cut(0)},
 		{"half a connector header", cut(10)},
 		{"a connector header less a byte", cut(19)},
-		{"length above what is there", lie(16+16, 6)},
-		{"length above everything", lie(16+16, 0xffff)},
-		{"netlink length of a header", lie(0, 16)},
-		{"netlink length of two headers less a byte", lie(0, header-1)},
-		{"netlink length above what is there", lie(0, 1000)},
-		{"netlink length 0", lie(0, 0)},
+		{"length above what is there", inner(6)},
+		{"length above everything", inner(0xffff)},
+		{"netlink length of a header", lie(16)},
+		{"netlink length of two headers less a byte", lie(header-1)},
+		{"netlink length above what is there", lie(1000)},
+		{"netlink length 0", lie(0)},
 		{"three bytes", []byte{3, 0, 0}},
 		{"a byte too long", vmtest.NewCn(1, 2, make([]byte, vmtest.CnPayloadMax+1)).Message().Bytes()},
 		{"much too long", vmtest.NewCn(1, 2, make([]byte, 60000)).Message().Bytes()},
