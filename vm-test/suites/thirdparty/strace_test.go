@@ -110,7 +110,7 @@ func TestOthersUnderStrace(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
 	here := vmtest.Nlpeer(t)
 	payload := vmtest.Random(t, 8)
-	body := shown(slices.Concat([]byte{wire.CmdEcho, wire.FamilyVersion, 0, 0, 4 + 8, 0, wire.AttrEchoPayload, 0}, payload))
+	body := shown(slices.Concat([]byte{wire.CmdEcho, wire.FamilyVersion, 0, 0}, vmtest.Attr{Type: wire.AttrEchoPayload, Data: payload}.Bytes()))
 	// ynl does not bind: before the first message strace cannot ask whose the
 	// socket is, and has no name for the family.
 	number := unknown(here.ID, "NLMSG")
