@@ -153,7 +153,7 @@ func TestSilence(t *testing.T) {
 		{"length above what is there", inner(6)},
 		{"length above everything", inner(0xffff)},
 		{"netlink length of a header", lie(16)},
-		{"netlink length of two headers less a byte", lie(header-1)},
+		{"netlink length of two headers less a byte", lie(header - 1)},
 		{"netlink length above what is there", lie(1000)},
 		{"netlink length 0", lie(0)},
 		{"three bytes", []byte{3, 0, 0}},

@@ -3,6 +3,7 @@
 package fuzz_test
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -49,10 +50,14 @@ func TestSeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bigEndian := binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 	for _, s := range seeds {
 		t.Run(s.Name, func(t *testing.T) {
-			// Some that the fuzzer kept are about something else.
-			if res := again(t, s.String()); !strings.HasPrefix(s.Name, "reached-") && (res.Sent == 0 || res.Answered == 0) {
+			// Some that the fuzzer kept are about something else. And the connector's
+			// header is bytes to it, with the address of somebody else where the
+			// first byte is the greatest.
+			silent := strings.HasPrefix(s.Name, "reached-") || bigEndian && s.Name == "connector"
+			if res := again(t, s.String()); !silent && (res.Sent == 0 || res.Answered == 0) {
 				t.Errorf("%d messages sent, %d answers", res.Sent, res.Answered)
 			}
 		})

@@ -87,7 +87,7 @@ func (y *ynl) output(t *testing.T, args ...string) string {
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	// Python under emulation and under strace takes seconds to start.
-	ctx, cancel := context.WithTimeout(context.Background(), 2*vmtest.Deadline())
+	ctx, cancel := context.WithTimeout(context.Background(), 3*vmtest.Deadline())
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = environment()
@@ -201,10 +201,11 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *program {
 	return p
 }
 
-// untilListening waits until the program is a member of a group.
+// untilListening waits until the program is a member of a group. To begin takes
+// Python the most of its time.
 func (p *program) untilListening(t *testing.T, protocol int) {
 	t.Helper()
-	vmtest.Until(t, fmt.Sprintf("%v to listen", p.cmd.Args), func() bool {
+	vmtest.UntilIn(t, 2*vmtest.Deadline(), fmt.Sprintf("%v to listen", p.cmd.Args), func() bool {
 		return slices.ContainsFunc(vmtest.Sockets(t), func(s vmtest.NetlinkSocket) bool {
 			return s.Protocol == protocol && s.PortID == uint32(p.cmd.Process.Pid) && s.Groups != 0
 		})

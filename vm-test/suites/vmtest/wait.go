@@ -14,7 +14,13 @@ import (
 // time. It is for what the kernel tells nobody about.
 func Until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	end := time.Now().Add(Deadline())
+	UntilIn(t, Deadline(), what, f)
+}
+
+// UntilIn is Until for what takes longer.
+func UntilIn(t testing.TB, d time.Duration, what string, f func() bool) {
+	t.Helper()
+	end := time.Now().Add(d)
 	for !f() {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain until %s", what)
