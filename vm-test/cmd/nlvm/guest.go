@@ -300,8 +300,11 @@ func (g *guestRun) environment(u kernel.Unpacked, guest artifacts.Guest) []strin
 	if guest.Module != "" {
 		env = append(env, "NLVM_MODULE="+artifacts.GuestModule)
 	}
-	if u.Debug() {
-		env = append(env, "NLVM_SLOW=4") // unless ours says more
+	switch { // unless ours says more
+	case u.Debug():
+		env = append(env, "NLVM_SLOW=4")
+	case kernel.Architecture(u.Arch).Cross() != "":
+		env = append(env, "NLVM_SLOW=2") // a processor of another kind
 	}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); passedOn(name) {
