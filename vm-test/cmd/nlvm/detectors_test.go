@@ -60,7 +60,7 @@ func TestDetectors(t *testing.T) {
 		{fault: "free-queued", detector: "object debugging", report: "object type: work_struct"},
 		{fault: "refcount", detector: "refcount", report: "decrement hit 0"},
 		{fault: "list", detector: "list debugging", report: "list_del corruption"},
-		{fault: "net-tracker", detector: "reference tracker", report: "leaked reference", script: "unshare -n insmod faulty.ko what=net-tracker"},
+		{fault: "net-tracker", detector: "reference tracker", report: "ref_tracker: net ", script: "unshare -n insmod faulty.ko what=net-tracker"},
 		{fault: "net-device", detector: "reference tracker", report: "waiting for lo to become free", script: `
 			unshare -n insmod faulty.ko what=net-device
 			until dmesg | grep -q unregister_netdevice; do sleep 0.2; done`},

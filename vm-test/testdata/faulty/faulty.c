@@ -112,17 +112,21 @@ static int double_free(void)
 
 static int stack_overrun(void)
 {
-	volatile char small[8] = { 0 };
+	char small[8] = { 0 };
+	char *p = small;	/* UBSAN would know how long the array is */
 
-	byte = small[sizeof(small) + zero];
+	OPTIMIZER_HIDE_VAR(p);
+	byte = READ_ONCE(p[sizeof(small)]);
 	return 0;
 }
 
 static int global_overrun(void)
 {
-	static volatile char small[8];
+	static char small[8];
+	char *p = small;
 
-	byte = small[sizeof(small) + zero];
+	OPTIMIZER_HIDE_VAR(p);
+	byte = READ_ONCE(p[sizeof(small)]);
 	return 0;
 }
 
