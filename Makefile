@@ -69,6 +69,7 @@ breakdown: commands
 labs-check: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	$(bin)/nllab prove $(if $(ALL),--all-kernels) $(if $(FRESH),--fresh)
+	NLPEER_LABS=1 NLPEER_CI=1 $(GO) test -run TestAccidents ./labs/nllab
 
 ## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes); FRESH=1: all again
 test-debug: commands
