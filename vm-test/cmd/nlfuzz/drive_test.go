@@ -239,3 +239,23 @@ func TestReadGo(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// The end of the time is no failure; an input that fails by a deadline of its own
+// is one.
+func TestTimeIsUp(t *testing.T) {
+	const fuzzed = "fuzz: elapsed: 3s, execs: 95311 (0/sec), new interesting: 8 (total: 43)\n"
+	for _, tt := range []struct {
+		name, out string
+		want      bool
+	}{
+		{"time", fuzzed + "--- FAIL: FuzzAttrs (3.11s)\n    context deadline exceeded\nFAIL\nexit status 1\n", true},
+		{"an input", fuzzed + "--- FAIL: FuzzAttrs (0.50s)\n    --- FAIL: FuzzAttrs (0.00s)\n        a_test.go:7: context deadline exceeded\n" +
+			"    Failing input written to testdata/fuzz/FuzzAttrs/582528ddfad69eb5\nFAIL\n", false},
+		{"both", fuzzed + "--- FAIL: FuzzAttrs (0.50s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzAttrs/1\nFAIL\n", false},
+		{"no test", "# nlpeer/pkg/wire\nsyntax error\nFAIL\n", false},
+	} {
+		if got := timeIsUp(tt.out); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
