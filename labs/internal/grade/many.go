@@ -3,12 +3,9 @@
 package grade
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -79,28 +76,18 @@ func (t Tools) RunMany(ctx context.Context, attempts []Attempt, o Options) ([]*R
 		reports = append(reports, &Report{Lab: a.Lab, Kernel: to.Name, Warnings: p.warnings, limit: o.limit()})
 	}
 	args = append(args, "--timeout", (time.Duration(len(attempts)) * o.limit()).String(), "--", "sh", "-c", script.String())
-	cmd := exec.CommandContext(ctx, t.NLVM, args...)
-	record := filepath.Join(temp, "record")
-	cmd.Env = t.environment("NLVM_RECORD=" + record)
-	interruptible(cmd)
-	var out bytes.Buffer
-	words := &words{to: o.Progress}
-	cmd.Stdout, cmd.Stderr = &out, words
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	} else if err != nil && !errors.As(err, &exit) {
+	whole := &Report{}
+	out, err := t.runMachine(ctx, temp, args, o.Progress, whole)
+	if err != nil {
 		return nil, err
 	}
-	whole := &Report{Status: cmd.ProcessState.ExitCode()}
-	if err := whole.readRecord(record); err != nil {
+	if err := whole.readRecord(filepath.Join(temp, recordName)); err != nil {
 		return nil, err
 	}
 	if whole.Status != 0 {
-		return nil, fmt.Errorf("the machine for several checks ended with status %d\n%s", whole.Status, words.rest())
+		return nil, fmt.Errorf("the machine for several checks ended with status %d\n%s", whole.Status, whole.Words)
 	}
-	return reports, readMany(out.String(), reports)
+	return reports, readMany(out, reports)
 }
 
 // readMany divides the output of several checks among their reports.

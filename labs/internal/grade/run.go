@@ -185,24 +185,11 @@ func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p buil
 	}
 	args = append(args, "--timeout", o.limit().String(), "--put", checker+":check", "--")
 	args = append(append(args, "./check"), checkArgs...)
-	cmd := exec.CommandContext(ctx, t.NLVM, args...)
-	record := filepath.Join(temp, "record")
-	cmd.Env = t.environment("NLVM_RECORD=" + record)
-	interruptible(cmd)
-	var out bytes.Buffer
-	words := &words{to: o.Progress}
-	cmd.Stdout, cmd.Stderr = &out, words
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	out, err := t.runMachine(ctx, temp, args, o.Progress, r)
+	if err != nil {
 		return err
 	}
-	r.read(out.String())
-	r.Words = words.rest()
-	r.Status = cmd.ProcessState.ExitCode()
+	r.read(out)
 	if r.Status < 0 || r.Status > 128 {
 		// Somebody has ended nlvm, and did not mean us.
 		r.Status = statusLost
@@ -210,7 +197,32 @@ func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p buil
 	if r.Status == 2 && len(r.Steps) == 0 {
 		return fmt.Errorf("the virtual machine could not be set up\n%s", strings.TrimRight(r.Words, "\n"))
 	}
-	return r.readRecord(record)
+	return r.readRecord(filepath.Join(temp, recordName))
+}
+
+// recordName is the file in the temporary folder in which nlvm notes its run.
+const recordName = "record"
+
+// runMachine runs nlvm to its end, notes what it says and its status, and returns
+// what was written in the guest.
+func (t Tools) runMachine(ctx context.Context, temp string, args []string, progress io.Writer, r *Report) (string, error) {
+	cmd := exec.CommandContext(ctx, t.NLVM, args...)
+	cmd.Env = t.environment("NLVM_RECORD=" + filepath.Join(temp, recordName))
+	interruptible(cmd)
+	var out bytes.Buffer
+	words := &words{to: progress}
+	cmd.Stdout, cmd.Stderr = &out, words
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return "", err
+	}
+	r.Words = words.rest()
+	r.Status = cmd.ProcessState.ExitCode()
+	return out.String(), nil
 }
 
 // machine is the beginning of a command of nlvm that has the programs in its
