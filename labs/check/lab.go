@@ -109,13 +109,14 @@ func wrongSteps(steps []Step) string {
 func try(t *testing.T, name string, do func(*T)) event.Result {
 	r := event.Result{State: event.Passed}
 	t.Run(name, func(sub *testing.T) {
-		step := &T{T: sub, protocol: -1, log: logPosition()}
+		step := &T{T: sub, protocol: -1, log: openKernelLog()}
 		// Registered first, so run last: what is cleaned up may fail, too.
 		sub.Cleanup(func() {
 			if sub.Failed() {
 				r.State = event.Failed
 			}
 			r.Text, r.Mistake, r.Hung = step.text(), step.mistake, step.hung
+			step.log.close()
 		})
 		do(step)
 	})

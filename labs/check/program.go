@@ -3,16 +3,16 @@
 package check
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"nlpeer/labs/internal/event"
 )
@@ -36,8 +36,8 @@ type Process struct {
 	t    *T
 	cmd  *exec.Cmd
 	line string // the command line
-	out  buffer
-	err  buffer
+	out  *output
+	err  *output
 	done chan error
 	over *Output
 }
@@ -61,8 +61,11 @@ func start(t *T, as *syscall.Credential, stdin string, name string, args ...stri
 	t.Helper()
 	p := &Process{t: t, line: strings.Join(append([]string{name}, args...), " "), done: make(chan error, 1)}
 	p.cmd = exec.Command(name, args...)
-	p.cmd.Stdin = strings.NewReader(stdin)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	if stdin != "" {
+		p.cmd.Stdin = strings.NewReader(stdin)
+	}
+	p.out, p.err = newOutput(t), newOutput(t)
+	p.cmd.Stdout, p.cmd.Stderr = p.out.file, p.err.file
 	// A group of its own, so that what it starts ends with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	p.cmd.WaitDelay = time.Second
@@ -126,23 +129,23 @@ func (p *Process) stuck() string {
 	if !ok {
 		return p.said()
 	}
-	p.err = buffer{}
-	_, _ = p.err.Write([]byte(before))
 	text := ""
 	for _, m := range place.FindAllStringSubmatch(dump, -1) {
 		text += "\nit was in " + m[1] + "(), " + m[2]
 	}
-	return text + p.said()
+	return text + said(p.out.String(), before)
 }
 
 // said is what the program has printed, for a failure.
-func (p *Process) said() string {
+func (p *Process) said() string { return said(p.out.String(), p.err.String()) }
+
+func said(stdout, stderr string) string {
 	text := ""
-	if out := p.out.String(); out != "" {
-		text += "\nits standard output:\n" + indent(shorten(out))
+	if stdout != "" {
+		text += "\nits standard output:\n" + indent(shorten(stdout))
 	}
-	if out := p.err.String(); out != "" {
-		text += "\nits standard error:\n" + indent(shorten(out))
+	if stderr != "" {
+		text += "\nits standard error:\n" + indent(shorten(stderr))
 	}
 	return text
 }
@@ -190,28 +193,36 @@ func (o Output) Succeeded(t *T, what string) {
 	if o.Status == 0 {
 		return
 	}
-	p := Process{}
-	_, _ = p.out.Write([]byte(o.Out))
-	_, _ = p.err.Write([]byte(o.Err))
-	t.Fatalf("%s ended with status %d, want 0%s", what, o.Status, p.said())
+	t.Fatalf("%s ended with status %d, want 0%s", what, o.Status, said(o.Out, o.Err))
 }
 
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+// output is what a program writes: a file in memory, which needs nobody to read
+// it meanwhile. In an emulated machine that is time.
+type output struct{ file *os.File }
+
+func newOutput(t *T) *output {
+	t.Helper()
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatalf("no file for what a program writes: %v", err)
+	}
+	// A program that writes to one file by two descriptors appends.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND); err != nil {
+		t.Fatalf("no file for what a program writes: %v", err)
+	}
+	o := &output{os.NewFile(uintptr(fd), "output")}
+	t.Cleanup(func() { o.file.Close() })
+	return o
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+func (o *output) String() string {
+	st, err := o.file.Stat()
+	if err != nil {
+		return ""
+	}
+	b := make([]byte, st.Size())
+	n, _ := o.file.ReadAt(b, 0)
+	return string(b[:n])
 }
 
 // show runs the command that shows what the lab was about.

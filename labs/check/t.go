@@ -19,7 +19,7 @@ type T struct {
 	mistake  string
 	hung     string
 	protocol int // of the socket that was made last
-	log      int64
+	log      *kernelLog
 }
 
 func (t *T) say(text string) { t.words = append(t.words, strings.TrimRight(text, "\n")) }

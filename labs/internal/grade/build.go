@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"nlpeer/labs/internal/source"
@@ -130,6 +131,18 @@ func (t Tools) module(ctx context.Context, dir string, to target, progress io.Wr
 	return built{files: map[string]string{"kernel/" + filepath.Base(file): file}, warnings: said}, nil
 }
 
+// together lets several programs write to w.
+type together struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (t *together) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.w.Write(p)
+}
+
 // words are what nlvm says: how it goes on is passed on at once, the rest kept.
 type words struct {
 	to   io.Writer
@@ -182,7 +195,7 @@ func (t Tools) program(ctx context.Context, dir, temp string, to target) (built,
 		files[i] = "./" + filepath.Base(f)
 	}
 	out := filepath.Join(temp, "user-program")
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-o", out}, files...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, files...)...)
 	cmd.Dir = folder
 	cmd.Env = t.environment("CGO_ENABLED=0", "GOOS=linux", "GOARCH="+to.GOARCH, "GOWORK=off", "GOFLAGS=", "GOPROXY=off")
 	interruptible(cmd)

@@ -40,7 +40,7 @@ func (t Tools) RunMany(ctx context.Context, attempts []Attempt, o Options) ([]*R
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	args := append(t.machine(attempts[0].Lab, o.Kernel, built{}), "--no-commands")
+	args := append(t.machine(attempts[0].Lab, o.Kernel), "--no-commands")
 	var reports []*Report
 	var script strings.Builder
 	sent := map[string]bool{}
@@ -77,7 +77,7 @@ func (t Tools) RunMany(ctx context.Context, attempts []Attempt, o Options) ([]*R
 	}
 	args = append(args, "--timeout", (time.Duration(len(attempts)) * o.limit()).String(), "--", "sh", "-c", script.String())
 	whole := &Report{}
-	out, err := t.runMachine(ctx, temp, args, o.Progress, whole)
+	out, err := t.runMachine(ctx, temp, args, nil, o.Progress, whole)
 	if err != nil {
 		return nil, err
 	}

@@ -96,29 +96,34 @@ func (t Tools) execute(ctx context.Context, lab *source.Lab, dir string, o Optio
 		return err
 	}
 	defer os.RemoveAll(temp)
-	check := make(chan error, 1)
-	var checker string
+	if o.Progress != nil {
+		o.Progress = &together{w: o.Progress}
+	}
+	// The student's programs are made while the machine starts.
+	building, abandon := context.WithCancel(ctx)
+	defer abandon()
+	made := make(chan struct{})
+	var programs built
+	var wrong error
 	go func() {
-		var err error
-		checker, err = t.checkBinary(ctx, lab, to)
-		check <- err
+		defer close(made)
+		programs, wrong = t.build(building, lab, dir, temp, to, o.Progress)
 	}()
-	programs, err := t.build(ctx, lab, dir, temp, to, o.Progress)
-	if cerr := <-check; err == nil {
-		err = cerr
+	wait := func() (built, error) {
+		<-made
+		r.Warnings, r.modules = programs.warnings, debugFiles(programs)
+		return programs, wrong
 	}
-	if err != nil {
-		return err
+	checker, err := t.checkBinary(ctx, lab, to)
+	if err == nil {
+		if lab.Kind == source.Host {
+			err = t.onHost(ctx, temp, wait, checker, env, o, r)
+		} else {
+			err = t.inGuest(ctx, lab, temp, wait, checker, env, o, r)
+		}
 	}
-	r.Warnings = programs.warnings
-	r.modules = debugFiles(programs)
-	begun := time.Now()
-	if lab.Kind == source.Host {
-		err = t.onHost(ctx, temp, programs, checker, env, o, r)
-	} else {
-		err = t.inGuest(ctx, lab, temp, programs, checker, env, o, r)
-	}
-	r.Took = time.Since(begun)
+	abandon()
+	<-made // it works in temp
 	if err != nil {
 		return err
 	}
@@ -138,7 +143,13 @@ var checkArgs = []string{"-test.timeout=0", "-test.paniconexit0"}
 
 // onHost runs the check of a lab without a kernel, in a folder that has the
 // student's programs.
-func (t Tools) onHost(ctx context.Context, temp string, p built, checker string, env []string, o Options, r *Report) error {
+func (t Tools) onHost(ctx context.Context, temp string, programs func() (built, error), checker string, env []string, o Options, r *Report) error {
+	p, err := programs()
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	defer func() { r.Took = time.Since(begun) }()
 	work := filepath.Join(temp, "work")
 	for name, file := range p.files {
 		target := filepath.Join(work, name)
@@ -160,7 +171,7 @@ func (t Tools) onHost(ctx context.Context, temp string, p built, checker string,
 	interruptible(cmd)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
-	err := cmd.Run()
+	err = cmd.Run()
 	r.read(out.String())
 	r.Words = words.String()
 	var exit *exec.ExitError
@@ -177,18 +188,44 @@ func (t Tools) onHost(ctx context.Context, temp string, p built, checker string,
 	return nil
 }
 
-// inGuest runs the check in a virtual machine.
-func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, p built, checker string, env []string, o Options, r *Report) error {
-	args := append(t.machine(lab, o.Kernel, p), "--no-commands")
+// inGuest runs the check in a virtual machine, which starts before the programs
+// are there: nlvm reads their names from a pipe when it has need of them.
+func (t Tools) inGuest(ctx context.Context, lab *source.Lab, temp string, programs func() (built, error), checker string, env []string, o Options, r *Report) error {
+	args := append(t.machine(lab, o.Kernel), "--no-commands")
 	for _, e := range env {
 		args = append(args, "--env", e)
 	}
-	args = append(args, "--timeout", o.limit().String(), "--put", checker+":check", "--")
+	args = append(args, "--timeout", o.limit().String(), "--put", checker+":check", "--put-from", "/dev/fd/3", "--")
 	args = append(append(args, "./check"), checkArgs...)
-	out, err := t.runMachine(ctx, temp, args, o.Progress, r)
+	names, tell, err := os.Pipe()
 	if err != nil {
 		return err
 	}
+	defer names.Close()
+	defer tell.Close()
+	machine, abandon := context.WithCancel(ctx)
+	defer abandon()
+	ended := make(chan error, 1)
+	var out string
+	go func() {
+		var err error
+		out, err = t.runMachine(machine, temp, args, names, o.Progress, r)
+		ended <- err
+	}()
+	p, err := programs()
+	if err != nil {
+		abandon()
+		<-ended
+		return err
+	}
+	begun := time.Now()
+	// If nlvm has ended by now, that is what is to be told.
+	_, _ = tell.WriteString(strings.Join(p.puts(), "\n"))
+	tell.Close()
+	if err := <-ended; err != nil {
+		return err
+	}
+	r.Took = time.Since(begun)
 	r.read(out)
 	if r.Status < 0 || r.Status > 128 {
 		// Somebody has ended nlvm, and did not mean us.
@@ -205,13 +242,17 @@ const recordName = "record"
 
 // runMachine runs nlvm to its end, notes what it says and its status, and returns
 // what was written in the guest.
-func (t Tools) runMachine(ctx context.Context, temp string, args []string, progress io.Writer, r *Report) (string, error) {
+// If extra is not nil, it is nlvm's file descriptor 3.
+func (t Tools) runMachine(ctx context.Context, temp string, args []string, extra *os.File, progress io.Writer, r *Report) (string, error) {
 	cmd := exec.CommandContext(ctx, t.NLVM, args...)
 	cmd.Env = t.environment("NLVM_RECORD=" + filepath.Join(temp, recordName))
 	interruptible(cmd)
 	var out bytes.Buffer
 	words := &words{to: progress}
 	cmd.Stdout, cmd.Stderr = &out, words
+	if extra != nil {
+		cmd.ExtraFiles = []*os.File{extra}
+	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -225,23 +266,37 @@ func (t Tools) runMachine(ctx context.Context, temp string, args []string, progr
 	return out.String(), nil
 }
 
-// machine is the beginning of a command of nlvm that has the programs in its
-// guest. Nlpeer's commands would be there, too; without --no-commands they are
-// linked and sent each time.
-func (t Tools) machine(lab *source.Lab, kernel string, p built) []string {
-	args := []string{"run", "--no-module", "--image", lab.Image}
+// coarseTimers let the guest's timers ring at its clock's ticks only. The runtime
+// of each Go program sets one for every twenty microseconds that it has something
+// to do, which takes a third of an emulated processor's time.
+const coarseTimers = "highres=off"
+
+// machine is the beginning of a command of nlvm. Nlpeer's commands would be in the
+// guest, too; without --no-commands they are linked and sent each time.
+func (t Tools) machine(lab *source.Lab, kernel string) []string {
+	args := []string{"run", "--no-module", "--image", lab.Image, "--append", coarseTimers}
 	if kernel != "" {
 		args = append(args, "--kernel", kernel)
 	}
 	for _, m := range lab.Kmod {
 		args = append(args, "--kmod", m)
 	}
+	return args
+}
+
+// puts are the programs for nlvm's --put.
+func (b built) puts() []string {
 	var puts []string
-	for name, file := range p.files {
+	for name, file := range b.files {
 		puts = append(puts, file+":"+name)
 	}
 	slices.Sort(puts)
-	for _, put := range puts {
+	return puts
+}
+
+// withPrograms adds them to a command of nlvm.
+func (b built) withPrograms(args []string) []string {
+	for _, put := range b.puts() {
 		args = append(args, "--put", put)
 	}
 	return args

@@ -39,7 +39,7 @@ func (t Tools) Tour(ctx context.Context, lab *source.Lab, dir string, o Options,
 			continue
 		}
 		fmt.Fprintf(out, "$ %s\n", stop.Do)
-		args := append(t.machine(lab, o.Kernel, p), "--no-commands", "--timeout", o.limit().String(), "--", "sh", "-c", stop.Do)
+		args := append(p.withPrograms(t.machine(lab, o.Kernel)), "--no-commands", "--timeout", o.limit().String(), "--", "sh", "-c", stop.Do)
 		cmd := exec.CommandContext(ctx, t.NLVM, args...)
 		cmd.Env = t.environment()
 		interruptible(cmd)

@@ -46,7 +46,7 @@ func (t Tools) Trace(ctx context.Context, lab *source.Lab, dir string, o Options
 ` + trace + ` -- sh -c "$TRACED" >/tmp/said 2>&1 || { cat /tmp/said >&2; exit 1; }
 cat /tmp/trace
 for m in kernel/*.ko; do [ ! -e "$m" ] || rmmod "$m" || exit 1; done`
-	args := append(t.machine(lab, o.Kernel, p), "--env", "TRACED="+lab.Trace.Command, "--timeout", o.limit().String(), "--", "sh", "-c", script)
+	args := append(p.withPrograms(t.machine(lab, o.Kernel)), "--env", "TRACED="+lab.Trace.Command, "--timeout", o.limit().String(), "--", "sh", "-c", script)
 	cmd := exec.CommandContext(ctx, t.NLVM, args...)
 	cmd.Env = t.environment()
 	interruptible(cmd)

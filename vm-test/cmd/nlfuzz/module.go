@@ -66,7 +66,7 @@ const moduleArgs = "objects=100 object_bytes=100000 history=64 history_bytes=655
 
 // start runs nlfuzz in a virtual machine with more files and arguments.
 func (d *driver) start(limit time.Duration, puts, args []string, input func(*fuzz.Program) error) (*session, error) {
-	argv := []string{"run", "--kernel", d.kernel, "--smp", strconv.Itoa(d.smp), "--module-args", moduleArgs, "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
+	argv := []string{"run", "--kernel", d.kernel, "--smp", strconv.Itoa(d.smp), "--module-args", moduleArgs, "--append", "highres=off", "--no-commands", "--timeout", limit.String(), "--put", d.self + ":nlfuzz"}
 	for _, p := range puts {
 		argv = append(argv, "--put", p)
 	}

@@ -15,7 +15,7 @@ import (
 
 // ours are the parts of the cache that nlvm makes. The cache is shared with
 // the project's other tools, which clean up after themselves.
-var ours = []string{"states", "stamps", "built", "modules", "module-build.log", "accel", "kernels", "busybox", "images", "apt", "matrix"}
+var ours = []string{"states", "stamps", "built", "modules", "recipes", "module-build.log", "accel", "kernels", "busybox", "images", "apt", "matrix"}
 
 func newClean() *cobra.Command {
 	var all bool

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -30,6 +32,7 @@ type machineFlags struct {
 	accel      string
 	cold       bool
 	puts       []string
+	putFrom    string
 	modules    []string
 	extras     []string
 	noModule   bool
@@ -56,6 +59,7 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.accel, "accel", os.Getenv("NLVM_ACCEL"), "auto, tcg or kvm; auto takes KVM if it has really booted our guest")
 	set.BoolVar(&f.cold, "cold", false, "boot, instead of restoring a saved state")
 	set.StringArrayVar(&f.puts, "put", nil, "copy a file or folder `HOST[:GUEST]` into the guest's working directory (repeatable)")
+	set.StringVar(&f.putFrom, "put-from", "", "more of --put, a line each in `FILE`, which is read when the machine is there:\na pipe whose other end makes the files meanwhile")
 	set.StringArrayVar(&f.modules, "kmod", nil, "load the kernel's own module `NAME` and what it depends on (repeatable)")
 	set.StringArrayVar(&f.extras, "extra-module", nil, "build the module of folder `DIR` (here, or in nlpeer's source tree), load it after nlpeer,\nunload it before (repeatable)")
 	set.BoolVar(&f.noModule, "no-module", false, "do not load nlpeer")
@@ -78,6 +82,7 @@ func (f *machineFlags) registerOn(cmd *cobra.Command) {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	_ = cmd.MarkFlagDirname("extra-module")
+	_ = cmd.MarkFlagFilename("put-from")
 }
 
 func (f *machineFlags) check() error {
@@ -104,10 +109,10 @@ func (f *machineFlags) check() error {
 // guestDir is the guest's working directory.
 const guestDir = "/work"
 
-// items translates --put.
-func (f *machineFlags) items() ([]tarball.Item, error) {
+// items translates what was given to a flag, such as --put.
+func (f *machineFlags) items(flag string, puts []string) ([]tarball.Item, error) {
 	var items []tarball.Item
-	for _, p := range f.puts {
+	for _, p := range puts {
 		host, guest := p, ""
 		if _, err := os.Lstat(p); err != nil {
 			// Not a file of that name, colon included.
@@ -116,10 +121,10 @@ func (f *machineFlags) items() ([]tarball.Item, error) {
 			}
 		}
 		if host == "" {
-			return nil, fmt.Errorf("--put %q: names no file", p)
+			return nil, fmt.Errorf("%s %q: names no file", flag, p)
 		}
 		if _, err := os.Stat(host); err != nil {
-			return nil, fmt.Errorf("--put %s: %w", p, err)
+			return nil, fmt.Errorf("%s %s: %w", flag, p, err)
 		}
 		abs, err := filepath.Abs(host)
 		if err != nil {
@@ -140,9 +145,32 @@ func (f *machineFlags) items() ([]tarball.Item, error) {
 	// The guest's files are in its memory. What is only just too much is found
 	// out there.
 	if size>>20 >= int64(f.mem) {
-		return nil, fmt.Errorf("--put: %d MiB do not fit into a guest of %d MiB; give it more with --mem", size>>20, f.mem)
+		return nil, fmt.Errorf("%s: %d MiB do not fit into a guest of %d MiB; give it more with --mem", flag, size>>20, f.mem)
 	}
 	return items, nil
+}
+
+// itemsFrom translates --put-from. It may have to wait for them.
+func (f *machineFlags) itemsFrom(ctx context.Context) ([]tarball.Item, error) {
+	if f.putFrom == "" {
+		return nil, nil
+	}
+	file, err := os.Open(f.putFrom)
+	if err != nil {
+		return nil, fmt.Errorf("--put-from: %w", err)
+	}
+	defer file.Close()
+	// Ends the wait for a pipe.
+	defer context.AfterFunc(ctx, func() { file.Close() })()
+	text, err := io.ReadAll(file)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--put-from: %w", err)
+	}
+	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	return f.items("--put-from "+f.putFrom+":", lines)
 }
 
 func totalSize(items []tarball.Item) (int64, error) {

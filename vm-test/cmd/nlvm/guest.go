@@ -74,7 +74,7 @@ func (g *guestRun) do() error {
 	if err != nil {
 		return err
 	}
-	items, err := g.items()
+	items, err := g.items("--put", g.puts)
 	if err != nil {
 		return err
 	}
@@ -154,6 +154,12 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 		return 0, err
 	}
 	defer m.Close()
+	if err := m.Push(ctx, items); err != nil {
+		return 0, err
+	}
+	if items, err = g.itemsFrom(ctx); err != nil {
+		return 0, err
+	}
 	if err := m.Push(ctx, items); err != nil {
 		return 0, err
 	}

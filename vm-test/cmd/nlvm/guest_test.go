@@ -4,6 +4,8 @@ package main_test
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,6 +66,87 @@ echo tree/sub/x
 	run(t, "--put", fifo, "--", "true").want(t, 2, "", "neither a file, a folder nor a symbolic link")
 }
 
+// What --put-from names need not be there before the other end of the pipe says
+// so.
+func TestPutFrom(t *testing.T) {
+	needVM(t)
+	dir := t.TempDir()
+	names, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	defer tell.Close()
+	cmd := command(t, "run", "--no-module", "--no-commands", "--put-from", "/dev/fd/3", "--", "sh", "-c", "cat late/a b")
+	cmd.ExtraFiles = []*os.File{names}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text := rand.Text()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprintf(tell, "%s/a:late/a\n%s/b", dir, dir)
+	tell.Close()
+	if r := finish(t, cmd); r.status != 0 || stdout.String() != text+"a"+text+"b" {
+		t.Errorf("status %d, %q, %q; want %q", r.status, stdout.String(), stderr.String(), text+"a"+text+"b")
+	}
+
+	list := filepath.Join(dir, "list")
+	run(t, "--put-from", list, "--", "true").want(t, 2, "", "--put-from: open "+list)
+	if err := os.WriteFile(list, []byte(dir+"/c\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "--put-from", list, "--", "true").want(t, 2, "", "--put-from "+list+": "+dir+"/c: stat")
+}
+
+// Who waits for files can be told to stop.
+func TestPutFromInterrupted(t *testing.T) {
+	needVM(t)
+	names, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	defer tell.Close()
+	cmd := command(t, "run", "--no-module", "--no-commands", "--put-from", "/dev/fd/3", "--", "true")
+	cmd.ExtraFiles = []*os.File{names}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// It has the machine, and reads, when the pipe is opened once more.
+	fds := fmt.Sprintf("/proc/%d/fd", cmd.Process.Pid)
+	ours, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", names.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience()); ; time.Sleep(10 * time.Millisecond) {
+		opened := 0
+		entries, _ := os.ReadDir(fds)
+		for _, e := range entries {
+			if target, _ := os.Readlink(filepath.Join(fds, e.Name())); target == ours {
+				opened++
+			}
+		}
+		if opened == 2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s has the pipe %d times, want 2", fds, opened)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := finish(t, cmd); r.status != 128+int(syscall.SIGTERM) {
+		t.Errorf("status %d", r.status)
+	}
+}
+
 func TestPutTooMuch(t *testing.T) {
 	needVM(t)
 	file := filepath.Join(t.TempDir(), "big")
@@ -85,8 +168,8 @@ func TestSurroundings(t *testing.T) {
 		ip addr show lo | grep -c 127.0.0.1
 		unshare -n sh -c 'ip addr show lo | grep -c 127.0.0.1'
 		test -d /sys/kernel/tracing/events && test -c /dev/null && test -d /run/netns && test -c /dev/ptmx && echo mounted
-		grep -o slub_debug=FZPU /proc/cmdline`)
-	want := "1 6.1 /root x y\n0\n1000\nnot mine\n65534\n1\n0\nmounted\nslub_debug=FZPU\n"
+		grep -o slub_debug=FZP /proc/cmdline`)
+	want := "1 6.1 /root x y\n0\n1000\nnot mine\n65534\n1\n0\nmounted\nslub_debug=FZP\n"
 	if k := os.Getenv("NLVM_KERNEL"); k != "" {
 		want = strings.Replace(want, "6.1", k, 1)
 	}

@@ -181,7 +181,7 @@ func (p *profileRun) programFile() (string, error) {
 	if p.program != "" {
 		return p.program, nil
 	}
-	items, err := p.items()
+	items, err := p.items("--put", p.puts)
 	if err != nil {
 		return "", err
 	}

@@ -47,15 +47,32 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 		return file, nil
 	}
 
-	work, err := c.TempDir("module")
+	compiler, err := kernel.Architecture(k.Arch).FindCompiler()
 	if err != nil {
 		return "", err
 	}
-	if err := copySources(work, dir, names); err != nil {
+	known, err := recipe(c, k, compiler, dir, names)
+	if err != nil {
+		return "", err
+	}
+	work, err := workFolder(c, dir, names)
+	if err != nil {
 		return "", err
 	}
 	done := p.Start("building the module for %s", k.Version)
-	log, err := kbuild(ctx, k, work)
+	if known != "" {
+		if made, err := follow(ctx, c, k, known, work); err != nil {
+			return "", err
+		} else if made {
+			done("")
+			return install(c, k, work, home, nil)
+		}
+		// What it has left is not kbuild's to go on with.
+		if work, err = workFolder(c, dir, names); err != nil {
+			return "", err
+		}
+	}
+	log, err := kbuild(ctx, k, compiler, work)
 	// The copy is nothing that anybody knows.
 	log = bytes.ReplaceAll(log, []byte(work+"/"), nil)
 	var exit *exec.ExitError
@@ -68,6 +85,11 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 		return "", fmt.Errorf("the module does not build for %s: %w", k.Version, err)
 	}
 	done("")
+	if known != "" {
+		if err := writeRecipe(c, known, work); err != nil {
+			return "", err
+		}
+	}
 	return install(c, k, work, home, log)
 }
 
@@ -102,6 +124,15 @@ func builtModule(home string) (string, error) {
 	return files[0], nil
 }
 
+// workFolder is a new folder with a copy of the sources.
+func workFolder(c *cache.Cache, dir string, names []string) (string, error) {
+	work, err := c.TempDir("module")
+	if err != nil {
+		return "", err
+	}
+	return work, copySources(work, dir, names)
+}
+
 func copySources(work, dir string, names []string) error {
 	return walk(dir, names, func(rel string, _ fs.FileInfo) error {
 		in, err := os.Open(filepath.Join(dir, rel))
@@ -123,12 +154,8 @@ func copySources(work, dir string, names []string) error {
 }
 
 // kbuild runs the kernel's own build system for an external module.
-func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error) {
+func kbuild(ctx context.Context, k kernel.Unpacked, compiler, work string) ([]byte, error) {
 	arch := kernel.Architecture(k.Arch)
-	compiler, err := arch.FindCompiler()
-	if err != nil {
-		return nil, err
-	}
 	for _, tool := range []string{"make", "strip"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("%s is not installed; try: sudo apt-get install make binutils", tool)
@@ -150,7 +177,7 @@ func kbuild(ctx context.Context, k kernel.Unpacked, work string) ([]byte, error)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	err = cmd.Run()
+	err := cmd.Run()
 	return log.Bytes(), err
 }
 

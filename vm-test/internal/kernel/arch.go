@@ -24,6 +24,14 @@ var arches = []Arch{
 	{"s390x", "s390x", "s390", "s390x-linux-gnu"},
 }
 
+// Source is kbuild's SRCARCH, the folder below arch/ in the kernel's source.
+func (a Arch) Source() string {
+	if a.Kbuild == "x86_64" || a.Kbuild == "i386" {
+		return "x86"
+	}
+	return a.Kbuild
+}
+
 // Architecture returns what is known of an architecture by its Debian name; for
 // one that is not in the list, as much as the name alone tells.
 func Architecture(debian string) Arch {

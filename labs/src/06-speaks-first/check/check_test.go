@@ -180,7 +180,7 @@ func checkRings(t *check.T) {
 			"Where does ticker_tick() set it again?", n)
 	}
 
-	for range 10 {
+	for range 5 {
 		check.Rmmod(t, "ticker")
 		check.Insmod(t, "ticker", "interval_ms=1")
 		unix.Poll(nil, rand.IntN(10)) // let it be anywhere between two ticks
@@ -403,7 +403,7 @@ func indent(lines []string) string {
 }
 
 func checkGaps(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=50")
+	check.Insmod(t, "ticker", "interval_ms=30")
 	for range 10 {
 		got, want, missed := gap(t, 12)
 		if missed == 0 {
