@@ -397,6 +397,7 @@ func TestUnloadWithNamespaces(t *testing.T) {
 	for range 5 {
 		n := vmtest.NewNet(t)
 		l := vmtest.GenlListener(t, n.Open(t, unix.NETLINK_GENERIC, 0, 0))
+		l.SetBuffer(t, 4<<20) // nobody reads while the others are made, and the module goes
 		l.Next(t)
 		nets, listeners = append(nets, n), append(listeners, l)
 	}
