@@ -167,14 +167,14 @@ func checkStops(t *check.T) {
 
 func checkRings(t *check.T) {
 	r := check.TraceKernel(t, []string{"timer/timer_expire_entry"}, nil)
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	end := time.Now().Add(patience())
 	for rung(r) < 3 && time.Now().Before(end) {
 		unix.Poll(nil, 20)
 	}
 	switch n := rung(r); n {
 	case 0:
-		t.Fatal("with interval_ms=20, the timer has not rung once.\nIs it set to jiffies + msecs_to_jiffies(interval_ms)?")
+		t.Fatal("with interval_ms=10, the timer has not rung once.\nIs it set to jiffies + msecs_to_jiffies(interval_ms)?")
 	case 1, 2:
 		t.Fatalf("the timer has rung %d time(s), and then no more: a timer rings once for each mod_timer().\n"+
 			"Where does ticker_tick() set it again?", n)
@@ -192,7 +192,7 @@ func hear(t *check.T, s *check.Socket) uint32 {
 	t.Helper()
 	got, _, err := s.RecvFrom(patience())
 	if err == check.ErrNothing {
-		t.Fatalf("a socket in group %d hears nothing, though the timer rings every 20 ms", group)
+		t.Fatalf("a socket in group %d hears nothing, though the timer rings every 10 ms", group)
 	}
 	if err != nil {
 		t.Fatal("receiving: ", err)
@@ -211,7 +211,7 @@ func message(number uint32) []byte {
 }
 
 func checkSends(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	s := check.DialPort(t, protocol, 0, 1<<(group-1))
 	other := check.DialPort(t, protocol, 0, 1<<((1<<(group-1))-1)) // who takes the number for a mask
 	unix.Poll([]unix.PollFd{{Fd: int32(s.FD), Events: unix.POLLIN}, {Fd: int32(other.FD), Events: unix.POLLIN}}, int(patience().Milliseconds()))
@@ -229,10 +229,13 @@ func checkSends(t *check.T) {
 }
 
 func checkAtomic(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	s := check.DialPort(t, protocol, 0, 1<<(group-1))
 	hear(t, s)
 	r := check.TraceKernel(t, allocations, nil)
+	for err := error(nil); err == nil; { // what was sent before anybody looked
+		_, _, err = s.RecvFrom(0)
+	}
 	hear(t, s)
 	hear(t, s)
 	for _, e := range socketBuffers(r) {
@@ -257,7 +260,7 @@ func socketBuffers(r check.KernelTrace) []check.Event {
 }
 
 func checkOwnClock(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	here := check.DialPort(t, protocol, 0, 1<<(group-1))
 	for hear(t, here) < 5 {
 	}
@@ -293,7 +296,7 @@ func checkOwnClock(t *check.T) {
 }
 
 func checkNobody(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	r := check.TraceKernel(t, append([]string{"timer/timer_expire_entry"}, allocations...), nil)
 	check.Until(t, "the timer has rung 5 times", func() bool { return rung(r) >= 5 })
 	if made := socketBuffers(r); len(made) > 0 {
@@ -321,7 +324,7 @@ func rung(r check.KernelTrace) int {
 }
 
 func checkSubscriber(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=20")
+	check.Insmod(t, "ticker", "interval_ms=10")
 	n := 3 + rand.IntN(4)
 	lines := listen(t, n, nil)
 	if len(lines) != n+1 || lines[n] != fmt.Sprintf("%d heard, 0 missed", n) {
@@ -403,7 +406,7 @@ func indent(lines []string) string {
 }
 
 func checkGaps(t *check.T) {
-	check.Insmod(t, "ticker", "interval_ms=30")
+	check.Insmod(t, "ticker", "interval_ms=20")
 	for range 10 {
 		got, want, missed := gap(t, 12)
 		if missed == 0 {
