@@ -73,6 +73,9 @@ func start(t *T, as *syscall.Credential, stdin string, name string, args ...stri
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s cannot be started: %v", p.line, err)
 	}
+	// One that writes without end is not to fill the guest's memory. It may have
+	// ended by now.
+	_ = unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: outputLimit, Max: outputLimit}, nil)
 	go func() { p.done <- p.cmd.Wait() }()
 	t.Cleanup(func() {
 		if p.over == nil {
@@ -152,7 +155,10 @@ func said(stdout, stderr string) string {
 
 // shorten leaves the first lines of a text.
 func shorten(text string) string {
-	const most = 20
+	const most, mostBytes = 20, 4 << 10
+	if len(text) > mostBytes {
+		text = strings.ToValidUTF8(text[:mostBytes], "") + "…\n"
+	}
 	lines := strings.SplitAfter(text, "\n")
 	if len(lines) <= most {
 		return text
@@ -195,6 +201,9 @@ func (o Output) Succeeded(t *T, what string) {
 	}
 	t.Fatalf("%s ended with status %d, want 0%s", what, o.Status, said(o.Out, o.Err))
 }
+
+// outputLimit is the most that a program writes into a file, in bytes.
+const outputLimit = 1 << 20
 
 // output is what a program writes: a file in memory, which needs nobody to read
 // it meanwhile. In an emulated machine that is time.

@@ -103,6 +103,9 @@ func TestAccidents(t *testing.T) {
 		{"loop in the program", user, program, program + "\tfor {\n\t}\n", "", 122, []string{
 			`The program "user/user `, "did not end, and was ended", "it was in main(), main.go:",
 		}},
+		{"output without end", user, program, program + "\tfor {\n\t\tos.Stdout.Write(make([]byte, 1<<20))\n\t}\n", "", 122, []string{
+			`The program "user/user `, "did not end, and was ended", "it was in main(), main.go:",
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.solve(c.file, c.old, c.now)
