@@ -93,3 +93,18 @@ func TestDetectors(t *testing.T) {
 		onDebug(t, "--put", faulty, "--", "insmod", "faulty.ko").want(t, 0, "", "")
 	})
 }
+
+// So does the one that is a kernel of its own.
+func TestRaceDetector(t *testing.T) {
+	needVM(t)
+	if os.Getenv("NLPEER_DEBUG") != "all" {
+		t.Skip("this needs: the kernel that looks for races; make test-debug ALL=1 runs it")
+	}
+	faulty := buildModuleFor(t, "faulty", "races")
+	args := []string{"--kernel", "races", "--smp", "2", "--timeout", "10m", "--put", faulty, "--", "insmod", "faulty.ko"}
+	r := run(t, append(args, "what=data-race")...)
+	r.want(t, 123, "", "BUG: KCSAN: data-race in race")
+	r.want(t, 123, "", " race+0x")
+	r.want(t, 123, "", "the kernel complained: KCSAN")
+	run(t, args...).want(t, 0, "", "")
+}

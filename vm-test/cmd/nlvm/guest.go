@@ -306,11 +306,12 @@ func (g *guestRun) environment(u kernel.Unpacked, guest artifacts.Guest) []strin
 	if guest.Module != "" {
 		env = append(env, "NLVM_MODULE="+artifacts.GuestModule)
 	}
-	switch { // unless ours says more
-	case u.Debug():
-		env = append(env, "NLVM_SLOW=4")
-	case kernel.Architecture(u.Arch).Cross() != "":
-		env = append(env, "NLVM_SLOW=2") // a processor of another kind
+	slow := u.Slow()
+	if kernel.Architecture(u.Arch).Cross() != "" {
+		slow *= 2 // a processor of another kind
+	}
+	if slow > 1 { // unless ours says more
+		env = append(env, fmt.Sprintf("NLVM_SLOW=%d", slow))
 	}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); passedOn(name) {

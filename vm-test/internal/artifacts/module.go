@@ -169,7 +169,7 @@ func kbuild(ctx context.Context, k kernel.Unpacked, compiler, work string) ([]by
 	args := []string{"-C", k.BuildDir(), "M=" + work, "ARCH=" + arch.Kbuild, "CROSS_COMPILE=" + arch.Cross(),
 		"CC=" + compiler, "W=1", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
 		fmt.Sprintf("-j%d", runtime.NumCPU())}
-	if k.Debug() {
+	if k.Coverage() {
 		args = append(args, "GCOV_PROFILE=y", "KCOV_INSTRUMENT=y") // which code was reached
 	}
 	cmd := exec.CommandContext(ctx, "make", append(args, "modules")...)

@@ -32,7 +32,7 @@ import (
 // for the debug kernel, whose builds leave more than a module, and for kernels
 // before 6, whose kbuild does more than it notes (objtool).
 func recipe(c *cache.Cache, k kernel.Unpacked, compiler, dir string, names []string) (string, error) {
-	if k.Debug() || strings.HasPrefix(k.Version, "5.") {
+	if k.Coverage() || strings.HasPrefix(k.Version, "5.") {
 		return "", nil
 	}
 	h := sha256.New()
@@ -178,7 +178,7 @@ func do(ctx context.Context, c *cache.Cache, k kernel.Unpacked, command, work st
 		if err != nil {
 			return false, nil
 		}
-		sum := sha256.Sum256(append([]byte(k.BuildDir()+"\n"+command+"\n"), source...))
+		sum := sha256.Sum256(append(fmt.Appendln(nil, k.BuildDir(), k.Package, command), source...))
 		kept, product = c.Path("recipes", hex.EncodeToString(sum[:16])+".o"), filepath.Join(work, m[1])
 		if os.Link(kept, product) == nil {
 			return true, nil

@@ -10,35 +10,70 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"nlpeer/vm-test/internal/cache"
 )
 
-// debugConfig is the configuration of the kernel that is built here.
+// commonConfig is what the configurations of all kernels that are built here
+// begin with.
 //
+//go:embed common.config
+var commonConfig string
+
 //go:embed debug.config
 var debugConfig string
+
+//go:embed races.config
+var racesConfig string
+
+// How a kernel is built here, and what it is told when it boots.
+type made struct {
+	config   string
+	make     []string // more words for make
+	append   string   // to the command line
+	coverage bool     // it can say what code of a module was reached
+	slow     int      // how much longer than others it may take
+}
+
+// fromSource are the kernels that are built here, by name.
+var fromSource = map[string]made{
+	"debug": {
+		config:   debugConfig,
+		append:   "slub_debug=-", // KASAN finds the same, and more, in less time
+		coverage: true,
+		slow:     4,
+	},
+	"races": {
+		config: racesConfig,
+		make:   []string{"KCSAN_SANITIZE=n"}, // for the kernel itself; modules are built without the word
+		slow:   2,
+	},
+}
+
+// whole is all of the configuration.
+func (m made) whole(name string) string {
+	return strings.ReplaceAll(commonConfig, "@NAME@", name) + m.config
+}
 
 // FromSource says that the kernel is built here: its package is the kernel's
 // source, and there are no headers for what does not exist yet.
 func (k Kernel) FromSource() bool { return k.Headers == "" }
 
-// Debug says that the kernel looks for mistakes: it has detectors and can say
-// what code of a module was reached.
-func (k Kernel) Debug() bool { return k.FromSource() }
+// Coverage says that the kernel can say what code of a module was reached.
+func (k Kernel) Coverage() bool { return fromSource[k.Name].coverage }
+
+// Slow is how many times longer than on the others something may take.
+func (k Kernel) Slow() int { return max(1, fromSource[k.Name].slow) }
 
 // Append is what the kernel is told on its command line besides what all are.
-func (k Kernel) Append() string {
-	if k.Debug() {
-		return "slub_debug=-" // KASAN finds the same, and more, in less time
-	}
-	return ""
-}
+func (k Kernel) Append() string { return fromSource[k.Name].append }
 
 // folder is the kernel's place in the cache. One that is built has its recipe
 // in the name: another configuration or compiler is another kernel.
@@ -47,19 +82,26 @@ func (k Kernel) folder() (string, error) {
 	if !k.FromSource() {
 		return name, nil
 	}
-	r, err := recipe()
+	r, err := k.recipe()
 	return name + "-" + r[:16], err
 }
 
-// recipe is a hash over what is done with the source.
-func recipe() (string, error) {
+// recipe is a hash over what is done with the source. Comments are nothing to it.
+func (k Kernel) recipe() (string, error) {
 	out, err := exec.Command("gcc", "--version").Output()
 	if err != nil {
-		return "", errors.New("gcc is not installed, and the debug kernel is built here; try: tools/deps debug")
+		return "", fmt.Errorf("gcc is not installed, and the kernel %q is built here; try: tools/deps debug", k.Name)
 	}
 	compiler, _, _ := strings.Cut(string(out), "\n")
-	sum := sha256.Sum256([]byte(compiler + "\n" + debugConfig))
-	return hex.EncodeToString(sum[:]), nil
+	m := fromSource[k.Name]
+	h := sha256.New()
+	fmt.Fprintln(h, compiler, m.make)
+	for line := range strings.Lines(m.whole(k.Name)) {
+		if strings.HasPrefix(line, "CONFIG_") {
+			io.WriteString(h, line)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // sourceTools are the programs that a kernel is built with, and one header that
@@ -102,7 +144,7 @@ func getBuilt(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) (Unpac
 // compile builds the kernel in the tree of its source, of a package of that
 // version, and moves what is needed of it into the cache.
 func compile(ctx context.Context, c *cache.Cache, k Kernel, source, version string, p *Progress) (Unpacked, error) {
-	b := &build{ctx: ctx, dir: source, log: c.Path("kernel-build.log")}
+	b := &build{ctx: ctx, kernel: k, dir: source, log: c.Path("kernel-build.log")}
 	done := p.Start("building the kernel %q from %s %s, which takes some 20 minutes and is done once", k.Name, k.Image, version)
 	release, err := b.all()
 	if err != nil {
@@ -116,7 +158,7 @@ func compile(ctx context.Context, c *cache.Cache, k Kernel, source, version stri
 	if err := b.install(root, release); err != nil {
 		return Unpacked{}, err
 	}
-	sum, err := recipe()
+	sum, err := k.recipe()
 	if err != nil {
 		return Unpacked{}, err
 	}
@@ -174,9 +216,10 @@ func downloadSource(ctx context.Context, c *cache.Cache, k Kernel, p *Progress) 
 
 // build is a kernel in the making.
 type build struct {
-	ctx context.Context
-	dir string // of the source
-	log string // a file for the output
+	ctx    context.Context
+	kernel Kernel
+	dir    string // of the source
+	log    string // a file for the output
 }
 
 // all configures and compiles, and returns the release as uname says it.
@@ -187,7 +230,9 @@ func (b *build) all() (string, error) {
 	}
 	defer log.Close()
 	fragment := filepath.Join(b.dir, "nlvm.config")
-	if err := os.WriteFile(fragment, []byte(debugConfig), 0o644); err != nil {
+	m := fromSource[b.kernel.Name]
+	want := m.whole(b.kernel.Name)
+	if err := os.WriteFile(fragment, []byte(want), 0o644); err != nil {
 		return "", err
 	}
 	if err := b.make(log, "KCONFIG_ALLCONFIG="+fragment, "allnoconfig"); err != nil {
@@ -197,11 +242,11 @@ func (b *build) all() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if lost := vanished(string(config), debugConfig); len(lost) > 0 {
+	if lost := vanished(string(config), want); len(lost) > 0 {
 		return "", fmt.Errorf("the kernel's configuration has not kept %s; something that these need is off, or the source has no such option",
 			strings.Join(lost, ", "))
 	}
-	if err := b.make(log, fmt.Sprintf("-j%d", runtime.NumCPU()), "bzImage", "modules"); err != nil {
+	if err := b.make(log, append(slices.Clone(m.make), fmt.Sprintf("-j%d", runtime.NumCPU()), "bzImage", "modules")...); err != nil {
 		return "", err
 	}
 	release, err := os.ReadFile(filepath.Join(b.dir, "include/config/kernel.release"))

@@ -60,9 +60,14 @@ func TestVanished(t *testing.T) {
 			t.Errorf("%q (-want +got):\n%s", tt.config, diff)
 		}
 	}
-	// The real one says something to check.
-	if n := len(vanished("", debugConfig)); n < 100 {
-		t.Errorf("the debug kernel's configuration has %d lines to check", n)
+	// The real ones say something to check.
+	for name, m := range fromSource {
+		if n := len(vanished("", m.whole(name))); n < 100 {
+			t.Errorf("the configuration of %s has %d lines to check", name, n)
+		}
+		if k, err := Find(name); err != nil || !k.FromSource() {
+			t.Errorf("%s has a configuration, but is no kernel that is built: %v", name, err)
+		}
 	}
 }
 
@@ -72,19 +77,23 @@ func TestFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := debugConfig
-	defer func() { debugConfig = old }()
+	old := fromSource["debug"]
+	defer func() { fromSource["debug"] = old }()
 	before, err := k.folder()
 	if err != nil {
 		t.Skipf("this needs: %v", err)
 	}
-	debugConfig += "CONFIG_MORE=y\n"
-	after, err := k.folder()
-	if err != nil || before == after || !strings.HasPrefix(after, "debug-amd64-") {
-		t.Errorf("%q, with another line %q, %v", before, after, err)
+	for more, other := range map[string]bool{"# a comment\n": false, "CONFIG_MORE=y\n": true} {
+		m := old
+		m.config += more
+		fromSource["debug"] = m
+		after, err := k.folder()
+		if err != nil || (before != after) != other || !strings.HasPrefix(after, "debug-amd64-") {
+			t.Errorf("%q, with %q %q, %v", before, more, after, err)
+		}
 	}
-	if k.Debug() != true || Table[0].Debug() {
-		t.Error("the debug kernel alone is one")
+	if !k.Coverage() || Table[0].Coverage() || k.Slow() != 4 || Table[0].Slow() != 1 {
+		t.Error("the debug kernel alone tells of coverage, and takes longer")
 	}
 }
 

@@ -36,8 +36,9 @@ var Table = []Kernel{
 	{"6.1-i686", "i386", "bookworm", "linux-image-686-pae", "linux-headers-686-pae", false},
 	{"6.1-arm64", "arm64", "bookworm", "linux-image-arm64", "linux-headers-arm64", false},
 	{"6.1-rt", "amd64", "bookworm", "linux-image-rt-amd64", "linux-headers-rt-amd64", false},
-	// Built here, with detectors of mistakes, see debug.config.
+	// Built here, with detectors of mistakes, see debug.config and races.config.
 	{"debug", "amd64", "bookworm", "linux-source-6.12", "", false},
+	{"races", "amd64", "bookworm", "linux-source-6.12", "", false},
 }
 
 // ofRelease is the kernel that a Debian release came with.

@@ -440,6 +440,37 @@ static int hung_task(void)
 	return PTR_ERR_OR_ZERO(kthread_run(wait_for_nobody, NULL, "faulty"));
 }
 
+static int counter;
+
+static int count(void *unused)
+{
+	while (!kthread_should_stop()) {
+		counter++;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Two tasks and a number without a lock; nobody is told that it is shared. */
+static int race(void)
+{
+	struct task_struct *other = kthread_create(count, NULL, "faulty");
+	unsigned long end = jiffies + 2 * HZ;
+	int sum = 0;
+
+	if (IS_ERR(other))
+		return PTR_ERR(other);
+	kthread_bind(other, cpumask_any_but(cpu_online_mask,
+					    raw_smp_processor_id()));
+	wake_up_process(other);
+	while (time_before(jiffies, end)) {
+		sum += counter;
+		barrier();	/* or it is read once */
+	}
+	byte = sum;	/* or not at all */
+	return kthread_stop(other);
+}
+
 static const struct {
 	const char *name;
 	int (*commit)(void);
@@ -480,6 +511,7 @@ static const struct {
 	{ "net-device", net_device },
 	{ "net-debug", net_debug },
 	{ "hung-task", hung_task },
+	{ "data-race", race },
 };
 
 static int __init faulty_init(void)
