@@ -366,8 +366,8 @@ count:
  * must be the same in all.
  *
  * Context: process, may sleep.
- * Return: 0, or -EADDRINUSE if the number is taken (or, as the netlink core
- * does not tell, if memory is short).
+ * Return: 0 or -ENOMEM; in the first namespace -EADDRINUSE if the number is
+ * taken (or, as the netlink core does not tell, if memory is short).
  */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send)
 {
@@ -380,8 +380,11 @@ int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send)
 	if (user_send)
 		cfg.flags |= NL_CFG_F_NONROOT_SEND;
 
-	nn->raw = netlink_kernel_create(nn->net, protocol, &cfg);
-	return nn->raw ? 0 : -EADDRINUSE;
+	WRITE_ONCE(nn->raw, netlink_kernel_create(nn->net, protocol, &cfg));
+	if (nn->raw)
+		return 0;
+	/* Who has the number in one namespace has it in all. */
+	return net_eq(nn->net, &init_net) ? -EADDRINUSE : -ENOMEM;
 }
 
 /**

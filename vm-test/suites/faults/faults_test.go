@@ -396,6 +396,9 @@ func TestInit(t *testing.T) {
 		without = n - 1
 		return initFails(t, f, n, "connector=0")
 	})
+	// The kernel's own counters of executed lines remember those of a module that is
+	// gone, or could not: some of its failures are not there each time.
+	without = max(0, without-8)
 	every(t, 1, func(n int) bool { return initFails(t, f, without+n, "") })
 	for _, step := range steps {
 		if log := said(); !strings.Contains(log, step) {
@@ -437,6 +440,8 @@ func initFails(t *testing.T, f *vmtest.Faults, n int, params string) (happened b
 
 // A network namespace is made, by another way to memory, or cleanly refused.
 func TestNamespace(t *testing.T) {
+	// So small that there is no other way to memory for it.
+	vmtest.Module(t, "history=1")
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
 	every(t, 3, func(n int) bool {
