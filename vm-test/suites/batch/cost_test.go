@@ -80,7 +80,7 @@ func TestAllocations(t *testing.T) {
 				t.Fatal(a.Index, a.Err)
 			}
 		}
-		if n := testing.AllocsPerRun(50, func() {
+		if n := testing.AllocsPerRun(vmtest.Times(50), func() {
 			b.Reset()
 			for range 100 {
 				b.Echo(payload)
@@ -100,7 +100,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		if n := testing.AllocsPerRun(50, func() {
+		if n := testing.AllocsPerRun(vmtest.Times(50), func() {
 			for range 150 {
 				if err := p.Echo(ctx, payload); err != nil {
 					t.Fatal(err)

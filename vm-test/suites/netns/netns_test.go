@@ -157,7 +157,11 @@ func receive(t *testing.T, s *vmtest.Socket) (length, nsid int) {
 	t.Helper()
 	buf, oob := make([]byte, 8192), make([]byte, 256)
 	fds := []unix.PollFd{{Fd: int32(s.FD), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, int(vmtest.Deadline().Milliseconds())); n != 1 {
+	n, err := unix.Poll(fds, int(vmtest.Deadline().Milliseconds()))
+	for err == unix.EINTR { // by a signal of the Go runtime's
+		n, err = unix.Poll(fds, int(vmtest.Deadline().Milliseconds()))
+	}
+	if n != 1 {
 		t.Fatalf("nothing came: %v", err)
 	}
 	n, oobn, _, _, err := unix.Recvmsg(s.FD, buf, oob, 0)

@@ -40,7 +40,8 @@ func repeat(t *testing.T, tb *vmtest.Table, r vmtest.ObjectRequest, n int) {
 // A hundred thousand requests that fail over all carriers, in each way they can, leave no memory
 // behind.
 func TestFailuresLeakNothing(t *testing.T) {
-	const each, ways = 3400, 10
+	const ways = 10
+	each := vmtest.Times(3400)
 	vmtest.Module(t, "interval_ms=0", "objects=2", "object_bytes=20000")
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
 		control := vmtest.OpenTable(t, c)
@@ -81,7 +82,7 @@ func TestFailuresLeakNothing(t *testing.T) {
 		// The core of generic netlink checks the attributes by itself.
 		want := uint64(each * ways)
 		if c == vmtest.GenlCarrier {
-			want -= each
+			want -= uint64(each)
 		}
 		if failed != want {
 			t.Errorf("%d requests failed, want %d: %v", failed, want, is.Errors[c.Number])
