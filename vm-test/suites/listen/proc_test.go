@@ -44,8 +44,13 @@ func TestProc(t *testing.T) {
 	p.find(t, object{"type": "proc", "kind": "fork", "pid": pid, "tgid": pid, "parent_tgid": os.Getpid()})
 	p.find(t, object{"kind": "exec", "pid": pid, "tgid": pid})
 	exit := p.find(t, object{"kind": "exit", "pid": pid})
-	if !exit.has(object{"exit_code": code, "core_dumped": false, "parent_tgid": os.Getpid(), "parent_signal": unix.SIGCHLD}) || exit["killed_by"] != nil {
+	if !exit.has(object{"exit_code": code, "core_dumped": false, "parent_signal": unix.SIGCHLD}) || exit["killed_by"] != nil {
 		t.Errorf("%v", exit)
+	}
+	// On another processor the parent may have buried the process already, and
+	// then the kernel does not name it.
+	if parent := exit.number(t, "parent_tgid"); parent != int64(os.Getpid()) && (parent != 0 || runtime.NumCPU() == 1) {
+		t.Errorf("the parent is %d, want %d", parent, os.Getpid())
 	}
 	if exit.number(t, "monotonic_ns") <= 0 || exit.number(t, "cpu") < 0 || exit.number(t, "cpu") >= int64(runtime.NumCPU()) {
 		t.Errorf("%v", exit)
