@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"nlpeer/vm-test/internal/kernel"
 )
 
 // The programs of the image run: linked dynamically, in a Debian's folders,
@@ -76,7 +78,7 @@ func TestCompletion(t *testing.T) {
 	for _, sub := range []string{"run", "exec", "shell", "test"} {
 		for flag, want := range map[string]string{
 			"--image":  "busybox\ntools\n:4\n",
-			"--kernel": "5.10\n6.1\n6.12\n7.3\n6.1-s390x\n6.1-i686\n6.1-arm64\n6.1-rt\ndebug\n:4\n",
+			"--kernel": strings.Join(kernel.Names(), "\n") + "\n:4\n",
 			"--accel":  "auto\ntcg\nkvm\n:4\n",
 		} {
 			finish(t, command(t, "__complete", sub, flag, "")).want(t, 0, want, "")

@@ -217,7 +217,7 @@ func (m *matrixRun) prepare(ctx context.Context, name string) ([]job, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner, err := artifacts.ContentHash(m.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
+	runner, err := artifacts.ProgramHash(m.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
 	if err != nil {
 		return nil, err
 	}

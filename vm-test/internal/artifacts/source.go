@@ -96,8 +96,20 @@ func fingerprint(dir string, names []string) (string, error) {
 
 // ContentHash depends on names and contents only.
 func ContentHash(dir string, names []string) (string, error) {
+	return hashOf(dir, names, func(string) bool { return true })
+}
+
+// ProgramHash is ContentHash without what only tests of Go programs are made of.
+func ProgramHash(dir string, names []string) (string, error) {
+	return hashOf(dir, names, func(rel string) bool { return !strings.HasSuffix(rel, "_test.go") })
+}
+
+func hashOf(dir string, names []string, counts func(rel string) bool) (string, error) {
 	h := sha256.New()
 	err := walk(dir, names, func(rel string, info fs.FileInfo) error {
+		if !counts(rel) {
+			return nil
+		}
 		fmt.Fprintln(h, rel, info.Size())
 		f, err := os.Open(filepath.Join(dir, rel))
 		if err != nil {

@@ -93,6 +93,28 @@ func TestFingerprintAndHash(t *testing.T) {
 	check("a new name", true, true)
 }
 
+// A result of a suite does not depend on the tests of the program that runs it.
+func TestProgramHash(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "cmd/x.go", "package x\n")
+	hash := func(name, content string) string {
+		t.Helper()
+		put(t, root, name, content)
+		h, err := ProgramHash(root, []string{"cmd"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	before := hash("cmd/x_test.go", "package x\n")
+	if hash("cmd/x_test.go", "package y\n") != before || hash("cmd/internal/y_test.go", "") != before {
+		t.Error("a test makes another program")
+	}
+	if hash("cmd/x.go", "package y\n") == before || hash("cmd/y.go", "") == before {
+		t.Error("another source makes no other program")
+	}
+}
+
 func TestWalkSkipsOutputs(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"kmod/a.c", "kmod/a.o", "kmod/n.ko", "kmod/n.mod", "kmod/n.mod.c", "kmod/.tmp/x.c", "kmod/modules.order", "kmod/a.c~", "kmod/sub/b.h"} {
