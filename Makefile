@@ -71,8 +71,7 @@ labs-check: commands
 	$(bin)/nllab prove $(if $(ALL),--all-kernels) $(if $(FRESH),--fresh)
 	NLPEER_LABS=1 NLPEER_CI=1 $(GO) test -run TestAccidents ./labs/nllab
 
-## make test-debug		the suites on a kernel with detectors, which is built once (20 minutes); ALL=1: also on one that
-##			looks for races; FRESH=1: all again
+## make test-debug		the suites on a kernel with detectors, built once (20 minutes); ALL=1: on one for races, too; FRESH=1: all again
 test-debug: commands
 	@tools/deps vm
 	@tools/deps debug

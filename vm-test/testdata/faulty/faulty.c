@@ -454,10 +454,13 @@ static int count(void *unused)
 /* Two tasks and a number without a lock; nobody is told that it is shared. */
 static int race(void)
 {
-	struct task_struct *other = kthread_create(count, NULL, "faulty");
 	unsigned long end = jiffies + 2 * HZ;
+	struct task_struct *other;
 	int sum = 0;
 
+	if (!IS_ENABLED(CONFIG_KCSAN) || num_online_cpus() < 2)
+		return -EOPNOTSUPP;
+	other = kthread_create(count, NULL, "faulty");
 	if (IS_ERR(other))
 		return PTR_ERR(other);
 	kthread_bind(other, cpumask_any_but(cpu_online_mask,
