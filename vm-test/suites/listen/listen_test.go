@@ -273,6 +273,9 @@ func (m *mate) receive() ([]byte, uint32) {
 	m.t.Helper()
 	b := make([]byte, 128<<10)
 	n, from, err := unix.Recvfrom(m.fd, b, 0)
+	for err == unix.EINTR { // by a signal of the Go runtime's
+		n, from, err = unix.Recvfrom(m.fd, b, 0)
+	}
 	if err != nil {
 		m.t.Fatalf("receiving: %v", err)
 	}
