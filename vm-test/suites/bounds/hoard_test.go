@@ -80,8 +80,11 @@ func ready() error {
 	if _, err := unix.Write(3, []byte("!")); err != nil {
 		return err
 	}
-	unix.Read(0, make([]byte, 1))
-	return nil
+	_, err := unix.Read(0, make([]byte, 1))
+	for err == unix.EINTR { // by a signal of the Go runtime's
+		_, err = unix.Read(0, make([]byte, 1))
+	}
+	return err
 }
 
 // did counts what was tried, and what came of it.
