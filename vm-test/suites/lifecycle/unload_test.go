@@ -90,14 +90,13 @@ func TestUnloadWhileSendersRun(t *testing.T) {
 	var raw, genl atomic.Int64 // answers
 	payload := []byte("is anybody there")
 
-	end := time.Now().Add(3 * vmtest.Deadline())
 	vmtest.Together(func() {
 		defer done.Store(true)
 		for i := range rounds {
 			insmod(t, "interval_ms=1", "groups=0xffffffff")
 			r, g := raw.Load(), genl.Load()
 			vmtest.Until(t, "both senders got answers", func() bool { return raw.Load() > r+1 && genl.Load() > g+1 })
-			for {
+			for end := time.Now().Add(vmtest.Deadline()); ; {
 				err := vmtest.Rmmod("nlpeer")
 				if err == nil {
 					break

@@ -125,7 +125,9 @@ func TestOverrun(t *testing.T) {
 }
 
 // While the beacon goes on, each gap has been announced once, and all gaps
-// together are what the kernel says it dropped.
+// together are what the kernel says it dropped. One thing is passed over in
+// silence: a gap behind another one, if the listener has not emptied its queue
+// since it was told of that. The core of netlink tells again only then.
 func TestEveryGapIsAnnounced(t *testing.T) {
 	for _, k := range carriers {
 		t.Run(k.name, func(t *testing.T) {
@@ -136,18 +138,20 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 			k.run(t, c, 1)
 
 			var last, lost uint64
-			told, gaps := 0, 0 // overruns announced whose gap has not come yet, gaps seen
+			told, gaps := 0, 0 // overruns announced whose gap has not come yet, and has
+			empty := true      // the queue was, since the last announcement
 			take := func(e vmtest.Event) {
 				if e.Seq <= last {
 					t.Fatalf("event %d after %d", e.Seq, last)
 				}
 				if gap := e.Seq - last - 1; gap > 0 {
-					if told == 0 {
+					if told > 0 {
+						told--
+						gaps++
+					} else if empty {
 						t.Errorf("events %d to %d are missing and nobody said so", last+1, e.Seq-1)
 					}
-					told--
 					lost += gap
-					gaps++
 				}
 				last = e.Seq
 			}
@@ -159,11 +163,17 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 					before := l.Line(t).Drops
 					vmtest.Until(t, "events are dropped", func() bool { return l.Line(t).Drops > before })
 				}
-				switch e, err := l.TryNext(t, vmtest.Deadline()); err {
+				e, err := l.TryNext(t, 0)
+				if err == unix.ETIMEDOUT {
+					empty = true
+					e, err = l.TryNext(t, vmtest.Deadline())
+				}
+				switch err {
 				case nil:
 					take(e)
 				case unix.ENOBUFS:
 					told++
+					empty = false
 				default:
 					t.Fatal(err)
 				}
@@ -178,11 +188,12 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 					take(e)
 				} else if err == unix.ENOBUFS {
 					told++
+					empty = false
 				} else {
 					t.Fatal(err)
 				}
 			}
-			if want := min(1, sent-last); uint64(told) != want {
+			if want := int(min(1, sent-last)); told != want && (empty || told != 0) {
 				t.Errorf("told of %d more overruns than there are gaps, want %d: the last event received is %d of %d",
 					told, want, last, sent)
 			}

@@ -157,6 +157,9 @@ func TestKilled(t *testing.T) {
 	f := vmtest.Nlpeer(t)
 	t.Setenv("NLPEER_FAMILY", fmt.Sprint(f.ID, f.Groups["beacon"], f.Groups["objects"]))
 	c, tb := vmtest.OpenControl(t), vmtest.OpenTable(t, vmtest.RawCarrier)
+	if err := unix.SetsockoptInt(tb.FD, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 1<<20); err != nil { // by default a 32-bit kernel has too little
+		t.Fatal(err)
+	}
 	vmtest.FillObjects(t, tb, 100, make([]byte, 2000))
 	dumps, overruns := 0, 0
 	kill := func() {

@@ -228,6 +228,10 @@ func (p *program) interrupt(t *testing.T) int {
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
+	// Python looks whether there was a signal, and then waits for a message. One that
+	// comes in between is seen with the next, so whoever sits there presses Ctrl-C again.
+	again := time.AfterFunc(vmtest.Deadline()/2, func() { _ = p.cmd.Process.Signal(os.Interrupt) })
+	defer again.Stop()
 	_, _ = io.Copy(io.Discard, p.lines)
 	_ = p.cmd.Wait() // the status is looked at
 	return p.cmd.ProcessState.ExitCode()
