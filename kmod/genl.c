@@ -442,6 +442,8 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	if (!dump->begun)
 		nlpeer_count_request(nn, NLPEER_CARRIER_GENL,
 				     cb->nlh->nlmsg_len, 0, err);
+	if (!dump->begun && !err)
+		dump->pos = nlpeer_history_seek(nn, group, seq);
 	dump->begun = true;
 	if (err)
 		return err;
@@ -449,7 +451,7 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	for (;;) {
 		u64 pos = dump->pos;
 
-		if (!nlpeer_history_next(nn, group, seq, &pos, &ev))
+		if (!nlpeer_history_next(nn, group, &pos, &ev))
 			break;
 		err = genl_put_event(skb, cb, &ev);
 		nlpeer_object_put(ev.object);

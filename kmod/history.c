@@ -102,39 +102,90 @@ void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 	spin_unlock(&h->lock);
 }
 
+/* Slots that are looked at before others may have the lock, or the processor. */
+#define HISTORY_STRIDE	1024
+
+/**
+ * nlpeer_history_seek - find where the events behind a number begin
+ * @nn: the namespace
+ * @group: the group
+ * @seq: the number
+ *
+ * Who asks has mostly missed few, so this goes back from the youngest.
+ *
+ * Context: process, may sleep.
+ * Return: where nlpeer_history_next() begins; it is right for as long as the
+ * history lives.
+ */
+u64 nlpeer_history_seek(struct nlpeer_net *nn, u32 group, u64 seq)
+{
+	struct nlpeer_history *h = &nn->history;
+	u64 pos = U64_MAX;
+	bool done = false;
+
+	if (!h->size || !seq)
+		return 0;
+
+	while (!done) {
+		u64 stop;
+
+		cond_resched();
+		spin_lock(&h->lock);
+		pos = min(pos, h->count);
+		stop = max(h->first, pos - min_t(u64, pos, HISTORY_STRIDE));
+		while (!done && pos > stop) {
+			const struct nlpeer_event *slot;
+
+			slot = history_slot(h, pos - 1);
+			done = slot->group == group && slot->seq <= seq;
+			pos -= !done;
+		}
+		done |= pos <= h->first;
+		spin_unlock(&h->lock);
+	}
+
+	return pos;
+}
+
 /**
  * nlpeer_history_next - find the next event of a group
  * @nn: the namespace
  * @group: the group
- * @seq: only events with a greater number
- * @pos: where to go on, 0 at first; moved behind the event that was found
+ * @pos: where to go on, see nlpeer_history_seek(); moved behind what was found
  * @ev: the event; its object is the caller's to put
  *
- * Context: process.
+ * Context: process, may sleep.
  * Return: false if there is none, and @pos is at the end.
  */
-bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
+bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 *pos,
 			 struct nlpeer_event *ev)
 {
 	struct nlpeer_history *h = &nn->history;
-	bool found = false;
+	bool found = false, more;
 
 	if (!h->size)
 		return false;
 
-	spin_lock(&h->lock);
-	if (*pos < h->first)
-		*pos = h->first;
-	while (!found && *pos < h->count) {
-		const struct nlpeer_event *slot = history_slot(h, (*pos)++);
+	do {
+		u64 stop;
 
-		if (slot->group == group && slot->seq > seq) {
-			*ev = *slot;
-			nlpeer_object_hold(ev->object);
-			found = true;
+		cond_resched();
+		spin_lock(&h->lock);
+		*pos = max(*pos, h->first);
+		stop = min(h->count, *pos + HISTORY_STRIDE);
+		while (!found && *pos < stop) {
+			const struct nlpeer_event *slot;
+
+			slot = history_slot(h, (*pos)++);
+			found = slot->group == group;
+			if (found) {
+				*ev = *slot;
+				nlpeer_object_hold(ev->object);
+			}
 		}
-	}
-	spin_unlock(&h->lock);
+		more = *pos < h->count;
+		spin_unlock(&h->lock);
+	} while (!found && more);
 
 	return found;
 }

@@ -344,7 +344,8 @@ int nlpeer_history_init(struct nlpeer_net *nn, u32 size, u64 bytes);
 void nlpeer_history_exit(struct nlpeer_net *nn);
 void nlpeer_history_add(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 			u32 n);
-bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 seq, u64 *pos,
+u64 nlpeer_history_seek(struct nlpeer_net *nn, u32 group, u64 seq);
+bool nlpeer_history_next(struct nlpeer_net *nn, u32 group, u64 *pos,
 			 struct nlpeer_event *ev);
 void nlpeer_history_held(struct nlpeer_net *nn, u32 *held, u64 *bytes);
 

@@ -153,6 +153,28 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// Thousands of other groups' events are no hindrance, neither behind what is asked
+// for nor before it.
+func TestFewAmongMany(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0", "history=65536")
+	c := vmtest.OpenControl(t)
+	l := vmtest.ListenRaw(t, 3)
+	var sent []vmtest.Event
+	for _, burst := range []struct{ groups, n uint32 }{{2, 3000}, {1, 50}, {2, 3000}, {1, 50}, {2, 3000}} {
+		c.Set(t, vmtest.Attr{Type: vmtest.BeaconGroups, Data: vmtest.U32(burst.groups)},
+			vmtest.Attr{Type: vmtest.BeaconBurst, Data: vmtest.U32(burst.n)})
+		for range burst.n {
+			if e := l.Next(t); e.Group == 1 {
+				sent = append(sent, e)
+			}
+		}
+	}
+	last := uint64(len(sent))
+	for _, seq := range []uint64{0, 1, 49, 50, 51, last - 1, last} {
+		same(t, dump(t, 1, seq), sent[seq:])
+	}
+}
+
 // The oldest are forgotten, and the first number tells how many.
 func TestForgotten(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0", "history=16")
