@@ -56,12 +56,13 @@ func (c *command) runLogged() wire.ExitInfo {
 	}
 	status := c.spawn()
 	info := wire.ExitInfo{Status: status, Problems: slices.Concat(unloadExtra(c.Extra), unloadPeer(), askDetectors())}
-	if c.Gcov != "" {
-		counts, err := saveCounts(c.Gcov)
-		if err != nil {
+	for _, work := range c.Gcov {
+		if err := saveCounts(work); err != nil {
 			info.Problems = append(info.Problems, "the counts of executed lines: "+err.Error())
 		}
-		c.Collect = append(c.Collect, counts)
+	}
+	if len(c.Gcov) > 0 {
+		c.Collect = append(c.Collect, gcovCopy)
 	}
 	if err := c.bringBack(); err != nil {
 		info.Problems = append(info.Problems, err.Error())

@@ -15,11 +15,10 @@ const (
 	gcovCopy   = "/run/nlvm/gcov"
 )
 
-// saveCounts copies the counts of what was built in the folder work, and
-// returns the copy.
-func saveCounts(work string) (string, error) {
-	from := filepath.Join(gcovCounts, work)
-	return gcovCopy, filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+// saveCounts makes a copy, below gcovCopy, of the counts of what was built in the
+// folder work.
+func saveCounts(work string) error {
+	return filepath.WalkDir(filepath.Join(gcovCounts, work), func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -27,7 +26,7 @@ func saveCounts(work string) (string, error) {
 		if err != nil {
 			return err
 		}
-		to := gcovCopy + p[len(from):]
+		to := gcovCopy + p[len(gcovCounts):]
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}

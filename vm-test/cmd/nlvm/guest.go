@@ -142,7 +142,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	if err != nil {
 		return 0, err
 	}
-	extra, err := extraModules(ctx, c, u, source, g.extras, &items, progress)
+	extra, counted, err := extraModules(ctx, c, u, source, g.extras, &items, progress)
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +171,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 		command.Module, command.ModuleArgs = artifacts.GuestModule, g.moduleArgs
 	}
 	if g.gcov != "" {
-		if command.Gcov, err = g.bringCounts(guest); err != nil {
+		if command.Gcov, err = g.bringCounts(append(counted, guest.Module)); err != nil {
 			return 0, err
 		}
 	}
@@ -207,27 +207,32 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 	return status, errors.Join(err, g.record(status, m.Findings(), time.Since(begun)))
 }
 
-// bringCounts prepares the run's folder for the counts of executed lines, and
-// returns where the guest has them.
-func (g *guestRun) bringCounts(guest artifacts.Guest) (string, error) {
-	work, err := guest.GcovWork()
-	if err != nil {
-		return "", err
+// bringCounts prepares the run's folder for the counts of executed lines, with one
+// for each module, and returns where the guest has them.
+func (g *guestRun) bringCounts(modules []string) ([]string, error) {
+	run := filepath.Join(g.gcov, g.runName())
+	if err := os.Mkdir(run, 0o755); err != nil {
+		return nil, fmt.Errorf("--gcov: %w", err)
 	}
-	dir := filepath.Join(g.gcov, g.runName())
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", fmt.Errorf("--gcov: %w", err)
-	}
-	if err := guest.GcovNotes(dir); err != nil {
-		return "", err
-	}
-	g.bring("run/nlvm/gcov/", func(counts string) string {
-		if !filepath.IsLocal(counts) {
-			return ""
+	var works []string
+	for _, module := range modules {
+		work, err := artifacts.GcovWork(module)
+		if err != nil {
+			return nil, err
 		}
-		return filepath.Join(dir, counts)
-	})
-	return work, nil
+		dir := filepath.Join(run, strings.TrimSuffix(filepath.Base(module), ".ko"))
+		if err := artifacts.GcovNotes(module, dir); err != nil {
+			return nil, err
+		}
+		g.bring("run/nlvm/gcov"+work+"/", func(counts string) string {
+			if !filepath.IsLocal(counts) {
+				return ""
+			}
+			return filepath.Join(dir, counts)
+		})
+		works = append(works, work)
+	}
+	return works, nil
 }
 
 // bring says where files of the guest go whose names begin with a prefix, by
@@ -268,9 +273,9 @@ func stockModules(u kernel.Unpacked, names []string, items *[]tarball.Item) ([]s
 }
 
 // extraModules builds the modules of other folders and adds them to what is
-// sent. They lie beside nlpeer in the guest.
-func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source string, dirs []string, items *[]tarball.Item, p *kernel.Progress) ([]string, error) {
-	var guest []string
+// sent. They lie beside nlpeer in the guest; it returns where, and where they are
+// here.
+func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source string, dirs []string, items *[]tarball.Item, p *kernel.Progress) (guest, files []string, err error) {
 	for _, dir := range dirs {
 		// A package's flags and its caller's mean the same folder.
 		if _, err := os.Stat(dir); err != nil && !filepath.IsAbs(dir) {
@@ -278,14 +283,14 @@ func extraModules(ctx context.Context, c *cache.Cache, u kernel.Unpacked, source
 		}
 		file, err := artifacts.BuildModule(ctx, c, u, dir, []string{"."}, p)
 		if err != nil {
-			return nil, fmt.Errorf("--extra-module: %w", err)
+			return nil, nil, fmt.Errorf("--extra-module: %w", err)
 		}
 		p.Warn(artifacts.Warnings(file, dir))
 		name := path.Join(path.Dir(artifacts.GuestModule), filepath.Base(file))
 		*items = append(*items, tarball.Item{Source: file, Name: name[1:]})
-		guest = append(guest, name)
+		guest, files = append(guest, name), append(files, file)
 	}
-	return guest, nil
+	return guest, files, nil
 }
 
 // passedOn are the host's environment variables that mean the same in the guest.

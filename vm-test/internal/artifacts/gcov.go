@@ -49,18 +49,17 @@ func keepNotes(work, result string) error {
 	return os.WriteFile(filepath.Join(dir, workFile), []byte(work+"\n"), 0o644)
 }
 
-// GcovWork is the folder that the module was built in, below which the guest's
-// kernel has its counts.
-func (g Guest) GcovWork() (string, error) {
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(g.Module), notesDir, workFile))
-	if g.Module == "" || errors.Is(err, fs.ErrNotExist) {
+// GcovWork is the folder that a module of BuildModule's was built in, below which
+// the guest's kernel has its counts.
+func GcovWork(module string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(module), notesDir, workFile))
+	if module == "" || errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNoGcov
 	}
 	return strings.TrimSpace(string(b)), err
 }
 
-// GcovNotes copies the compiler's notes to dir, where the counts are.
-func (g Guest) GcovNotes(dir string) error {
-	notes := filepath.Join(filepath.Dir(g.Module), notesDir)
-	return os.CopyFS(dir, os.DirFS(notes))
+// GcovNotes copies the compiler's notes of a module to dir, where its counts are.
+func GcovNotes(module, dir string) error {
+	return os.CopyFS(dir, os.DirFS(filepath.Join(filepath.Dir(module), notesDir)))
 }

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"nlpeer/vm-test/internal/kernel"
 )
 
 // The compiler's notes go where the counts will be, with the place of the build.
@@ -20,21 +18,21 @@ func TestNotes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	g := Guest{Kernel: kernel.Unpacked{}, Module: filepath.Join(result, "nlpeer.ko")}
-	if dir, err := g.GcovWork(); !errors.Is(err, ErrNoGcov) {
+	module := filepath.Join(result, "nlpeer.ko")
+	if dir, err := GcovWork(module); !errors.Is(err, ErrNoGcov) {
 		t.Errorf("a module without notes: %q, %v, want ErrNoGcov", dir, err)
 	}
-	if dir, err := (Guest{}).GcovWork(); !errors.Is(err, ErrNoGcov) {
+	if dir, err := GcovWork(""); !errors.Is(err, ErrNoGcov) {
 		t.Errorf("no module: %q, %v, want ErrNoGcov", dir, err)
 	}
 	if err := keepNotes(work, result); err != nil {
 		t.Fatal(err)
 	}
-	if dir, err := g.GcovWork(); err != nil || dir != work {
+	if dir, err := GcovWork(module); err != nil || dir != work {
 		t.Errorf("built in %q, %v, want %q", dir, err, work)
 	}
 	to := filepath.Join(t.TempDir(), "run")
-	if err := g.GcovNotes(to); err != nil {
+	if err := GcovNotes(module, to); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"kmod/raw.gcno", "other.gcno"} {

@@ -29,7 +29,7 @@ type Command struct {
 	Module     string   // path of the module to load before, and to unload after; "" for none
 	ModuleArgs string
 	Extra      []string // modules to load after it, in order, and to unload before
-	Gcov       string   // folder that the module was built in, to bring its counts back; "" for none
+	Gcov       []string // folders that modules were built in, to bring their counts back
 	Collect    []string // absolute guest paths to bring back if they exist
 }
 

@@ -9,6 +9,7 @@ package faults_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -408,7 +409,7 @@ func TestInit(t *testing.T) {
 }
 
 func initFails(t *testing.T, f *vmtest.Faults, n int, params string) (happened bool) {
-	errno, happened := f.Insmod(t, n, params)
+	errno, happened := f.InsmodFile(t, n, os.Getenv("NLVM_MODULE"), params)
 	// The kernel does not say why there is no socket, and the module takes
 	// the likely reason.
 	if errno != 0 && errno != unix.EADDRINUSE && !slices.Contains(clean, errno) {

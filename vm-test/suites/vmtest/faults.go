@@ -141,10 +141,10 @@ func (f *Faults) Receive(t testing.TB, n int, s *Socket) ([]byte, unix.Errno, bo
 	return f.buf[:got], 0, happened
 }
 
-// Insmod is Insmod with the n-th possible failure made to happen.
-func (f *Faults) Insmod(t testing.TB, n int, params string) (unix.Errno, bool) {
+// InsmodFile is InsmodFile with the n-th possible failure made to happen.
+func (f *Faults) InsmodFile(t testing.TB, n int, path, params string) (unix.Errno, bool) {
 	t.Helper()
-	file, err := os.Open(os.Getenv("NLVM_MODULE"))
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
