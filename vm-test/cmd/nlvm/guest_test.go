@@ -159,6 +159,11 @@ func TestPutTooMuch(t *testing.T) {
 	run(t, "--put", file, "--", "true").want(t, 2, "", "--mem")
 }
 
+func TestOutOfMemory(t *testing.T) {
+	needVM(t)
+	run(t, "--mem", "256", "--", "sh", "-c", "tail /dev/zero; exit 7").want(t, 7, "", "ran out of memory, and its kernel killed process")
+}
+
 // A guest is a system that commands feel at home in.
 func TestSurroundings(t *testing.T) {
 	needVM(t)

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -219,7 +220,14 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 	return false, err
 }
 
+// starved is what the kernel says when it has killed a process for lack of
+// memory; a control group's limit is its own affair.
+var starved = regexp.MustCompile(`^Out of memory: Killed process (\d+ \([^)]*\))`)
+
 func (s *run) record(r splat.Record) {
+	if killed := starved.FindStringSubmatch(r.Text); killed != nil && r.Facility == 0 {
+		s.end.starved = killed[1]
+	}
 	if d := splat.Detector(r); d != "" {
 		s.end.complaints++
 		if !slices.Contains(s.end.detectors, d) {

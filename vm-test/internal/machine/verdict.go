@@ -33,6 +33,7 @@ type ending struct {
 	wireError   error
 	complaints  int      // lines of the kernel's log, and what the agent found
 	detectors   []string // whose they are, each once
+	starved     string   // the last process that the kernel killed for lack of memory
 }
 
 // judge turns an ending into an exit status, and a reason if that status is
@@ -72,6 +73,8 @@ func (e ending) judge() (status int, reason string) {
 		return StatusComplaint, "the command passed, but the kernel complained" + e.by()
 	case e.complaints > 0:
 		return status, fmt.Sprintf("the command failed with status %d, and the kernel complained", status) + e.by()
+	case e.starved != "" && status != 0:
+		return status, fmt.Sprintf("the guest ran out of memory, and its kernel killed process %s; try a larger --mem", e.starved)
 	}
 	return status, ""
 }

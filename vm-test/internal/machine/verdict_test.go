@@ -26,6 +26,8 @@ func TestJudge(t *testing.T) {
 		{"ended by us, with what it was for done", ending{exit: exit(137), qemuStatus: 19, enough: true}, 0, ""},
 		{"the same, the kernel complained", ending{exit: exit(137), qemuStatus: 19, enough: true, complaints: 1}, 123, "kernel complained"},
 		{"failed before we ended it", ending{exit: exit(7), qemuStatus: 15, enough: true}, 7, ""},
+		{"killed for lack of memory", ending{exit: exit(137), qemuStatus: 19, starved: "12 (tail)"}, 137, "killed process 12 (tail); try a larger --mem"},
+		{"bore with a lack of memory", ending{exit: exit(0), qemuStatus: 1, starved: "12 (tail)"}, 0, ""},
 		{"highest status", ending{exit: exit(255), qemuStatus: 255}, 255, ""},
 		{"passed, the kernel complained", ending{exit: exit(0), qemuStatus: 1, complaints: 1}, 123, "kernel complained"},
 		{"who complained", ending{exit: exit(0), qemuStatus: 1, complaints: 2, detectors: []string{"KASAN", "lockdep"}}, 123, "complained: KASAN, lockdep"},
