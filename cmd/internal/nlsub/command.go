@@ -269,9 +269,10 @@ same.
                    subsystem, seq, unix_ns, env (an object: all KEY=VALUE)
   type "proc"      of proc: kind, cpu, seq (of that processor), lost (before it),
                    monotonic_ns (when it happened), unix_ns; pid (the thread) and
-                   tgid (the process); and by kind: parent_pid, parent_tgid,
-                   tracer_pid, tracer_tgid, real, effective, comm, exit_code or
-                   killed_by, core_dumped, parent_signal, errno ("" if none)
+                   tgid (the process); and by kind: parent_pid and
+                   parent_tgid (0 if the kernel names none), tracer_pid,
+                   tracer_tgid, real, effective, comm, exit_code or killed_by,
+                   core_dumped, parent_signal, errno ("" if none)
   type "listening" of usersock, at first: protocol, port, groups, unix_ns
   type "message"   of usersock: from (a port ID), group (0: to us alone), pid,
                    uid, gid, msg_type, msg_flags, seq, msg_port, answered,

@@ -124,24 +124,6 @@ func dumps(t *testing.T, s *vmtest.Socket, req vmtest.Message, turn int) string 
 	}
 }
 
-// brief is a test within the test, for what is done so often that what it leaves
-// for the end would fill the memory.
-type brief struct {
-	testing.TB
-	ends []func()
-}
-
-func (b *brief) Cleanup(f func()) { b.ends = append(b.ends, f) }
-
-func find(t *testing.T) (vmtest.Family, bool) {
-	b := &brief{TB: t}
-	f, ok := vmtest.FindFamily(b, "nlpeer")
-	for _, end := range b.ends {
-		end()
-	}
-	return f, ok
-}
-
 // The module comes and goes, and while it does there are senders, subscribers
 // and readers of dumps on all carriers, and somebody who fills and empties the
 // table. Each gets what it asks for, or one of few errors that say that nobody
@@ -159,7 +141,7 @@ func TestUnloadUnderEverything(t *testing.T) {
 	payload := vmtest.Bytes(rnd, 77)
 	value := vmtest.Bytes(rnd, 3000)
 	family := func() (uint16, bool) {
-		f, ok := find(t)
+		f, ok := vmtest.FindFamily(t, "nlpeer")
 		return f.ID, ok
 	}
 	// opened opens a socket for a turn.
@@ -234,7 +216,7 @@ func TestUnloadUnderEverything(t *testing.T) {
 			})
 		}),
 		r.party(t, "generic events", "heard", append([]string{"silence"}, gone...), func(int) string {
-			f, ok := find(t)
+			f, ok := vmtest.FindFamily(t, "nlpeer")
 			if !ok {
 				return "ENOENT"
 			}

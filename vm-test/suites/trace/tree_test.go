@@ -141,8 +141,7 @@ func find(roots []*call, chain ...string) []*call {
 // expect fails the test if a chain is not in the trees, and returns its calls.
 func expect(t *testing.T, roots []*call, chain ...string) []*call {
 	t.Helper()
-	// The kernels that are built here inline it, too.
-	if !vmtest.Has(vmtest.QueueTraced) || slices.Contains([]string{"debug", "races"}, os.Getenv("NLVM_KERNEL")) {
+	if !vmtest.Has(vmtest.QueueTraced) {
 		chain = slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return name == queue })
 	}
 	found := find(roots, chain...)

@@ -56,6 +56,7 @@ var has = map[Feature][]version{
 // with the kernels that have not got them.
 var left = map[Feature][]string{
 	PlainMemory: {"debug"},
+	QueueTraced: {"debug", "races"},
 }
 
 // built lists the features that a kernel has by how it was built, with the

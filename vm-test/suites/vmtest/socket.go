@@ -61,11 +61,13 @@ func TryOpen(protocol int, portID, groups uint32) (*Socket, error) {
 	return &Socket{FD: fd, PortID: sa.(*unix.SockaddrNetlink).Pid}, nil
 }
 
-// Close closes the socket; again is harmless.
+// Close closes the socket; again is harmless. A test may open many, and keeps
+// them to its end.
 func (s *Socket) Close() {
 	if s.FD >= 0 {
 		unix.Close(s.FD)
 		s.FD = -1
+		s.buf = nil
 	}
 }
 
