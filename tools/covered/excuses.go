@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,13 +22,13 @@ const (
 	byChance     = "By chance:"
 )
 
-// place is a line as the table has it: without a number, which changes with every
-// line above it.
+// place is a line as the table has it: of a file below kmod, without a number, which
+// changes with every line above it.
 type place struct{ file, function, text string }
 
 func (p place) String() string { return fmt.Sprintf("%s: %s: %s", p.file, p.function, p.text) }
 
-func placeOf(l line) place { return place{path.Base(l.file), l.function, l.text} }
+func placeOf(l line) place { return place{strings.TrimPrefix(l.file, "kmod/"), l.function, l.text} }
 
 // An excuse is what the table says of one line.
 type excuse struct {

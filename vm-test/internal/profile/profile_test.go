@@ -207,6 +207,8 @@ type guest struct {
 	stops   int
 	ends    int // after so many stops; 0 for never
 	foreign map[int]bool
+	idle    bool // each other step at the marker executes nothing
+	idled   bool
 	out     bytes.Buffer
 }
 
@@ -230,11 +232,14 @@ func (g *guest) Write(p []byte) (int, error) {
 			answer = "W00"
 		}
 	case 's':
+		answer = "S05"
+		if g.idled = g.idle && g.steps == 0 && !g.idled; g.idled {
+			break
+		}
 		g.steps = (g.steps + 1) % 3 // an operation has three instructions
 		if g.steps == 0 {
 			g.stops++
 		}
-		answer = "S05"
 	case 'g':
 		answer = strings.Repeat("00", 16*8) + []string{"00104000", "04104000", "08104000"}[g.steps] + "00000000"
 	case 'm':
@@ -254,25 +259,28 @@ func (g *guest) Write(p []byte) (int, error) {
 
 func TestRecord(t *testing.T) {
 	plan := profile.Plan{Marker: marked, Code: []byte(code), Warmup: 2, Operations: 3, Limit: 3}
-	g := &guest{t: t, foreign: map[int]bool{1: true, 3: true}}
-	r, err := profile.Record(gdb.New(g), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Hits != plan.Calls() || len(r.Operations) != plan.Operations {
-		t.Errorf("%d hits and %d operations, want %d and %d", r.Hits, len(r.Operations), plan.Calls(), plan.Operations)
-	}
-	if want := plan.Calls() + len(g.foreign); g.stops != want {
-		t.Errorf("%d stops, want %d: those of the other process are none of ours", g.stops, want)
-	}
-	for _, op := range r.Operations {
-		if len(op) != 3 || op[0].PC != marked || op[2].PC != marked+8 {
-			t.Errorf("an operation of %v", op)
+	for _, idle := range []bool{false, true} {
+		g := &guest{t: t, foreign: map[int]bool{1: true, 3: true}, idle: idle}
+		r, err := profile.Record(gdb.New(g), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Hits != plan.Calls() || len(r.Operations) != plan.Operations {
+			t.Errorf("%d hits and %d operations, want %d and %d", r.Hits, len(r.Operations), plan.Calls(), plan.Operations)
+		}
+		if want := plan.Calls() + len(g.foreign); g.stops != want {
+			t.Errorf("%d stops, want %d: those of the other process are none of ours", g.stops, want)
+		}
+		for _, op := range r.Operations {
+			if len(op) != 3 || op[0].PC != marked || op[2].PC != marked+8 {
+				t.Errorf("an operation of %v", op)
+			}
 		}
 	}
 
-	g = &guest{t: t, ends: 3}
-	if r, err = profile.Record(gdb.New(g), plan); !errors.Is(err, profile.ErrEnded) || r.Hits != 2 {
+	g := &guest{t: t, ends: 3}
+	r, err := profile.Record(gdb.New(g), plan)
+	if !errors.Is(err, profile.ErrEnded) || r.Hits != 2 {
 		t.Errorf("a guest that ends: %d hits, %v", r.Hits, err)
 	}
 

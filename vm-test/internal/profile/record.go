@@ -107,7 +107,7 @@ func (r *recorder) next() error {
 			return err
 		}
 		if regs.PC == r.Marker { // it would stop where it stands
-			if _, err := r.stub.Step(); err != nil {
+			if _, err := r.step(regs); err != nil {
 				return err
 			}
 		}
@@ -124,6 +124,25 @@ func (r *recorder) next() error {
 		}
 		if hit, err := r.hit(regs); hit || err != nil {
 			return err
+		}
+	}
+}
+
+// step executes the instruction at regs, and returns what comes next. QEMU now and
+// then ends a step after a look for interrupts, before the instruction; at the
+// marker that would pass for another call.
+func (r *recorder) step(regs Sample) (Sample, error) {
+	for {
+		signal, err := r.stub.Step()
+		if err != nil {
+			return Sample{}, err
+		}
+		if signal != gdb.Trap {
+			return Sample{}, fmt.Errorf("the guest stopped with signal %d in a step", signal)
+		}
+		next, err := r.stub.Registers()
+		if err != nil || next.PC != r.Marker || regs.PC != r.Marker {
+			return next, err
 		}
 	}
 }
@@ -154,14 +173,7 @@ func (r *recorder) follow() ([]Sample, error) {
 	}
 	for {
 		op = append(op, regs)
-		signal, err := r.stub.Step()
-		if err != nil {
-			return nil, err
-		}
-		if signal != gdb.Trap {
-			return nil, fmt.Errorf("the guest stopped with signal %d after %d steps", signal, len(op))
-		}
-		if regs, err = r.stub.Registers(); err != nil {
+		if regs, err = r.step(regs); err != nil {
 			return nil, err
 		}
 		if hit, err := r.hit(regs); hit || err != nil {
