@@ -102,19 +102,7 @@ static int __net_init nlpeer_net_init(struct net *net)
 
 	err = nlpeer_history_init(nn, history, history_bytes);
 	if (err)
-		goto err_stats;
-
-	/* Last: from here on, requests come in. */
-	err = nlpeer_raw_init(nn, protocol, user_send);
-	if (err)
-		goto err_history;
-
-	return 0;
-
-err_history:
-	nlpeer_history_exit(nn);
-err_stats:
-	nlpeer_stats_exit(nn);
+		nlpeer_stats_exit(nn);
 	return err;
 }
 
@@ -122,7 +110,6 @@ static void __net_exit nlpeer_net_exit(struct net *net)
 {
 	struct nlpeer_net *nn = nlpeer_pernet(net);
 
-	nlpeer_raw_exit(nn);
 	nlpeer_objects_exit(nn);
 	nlpeer_history_exit(nn);
 	nlpeer_stats_exit(nn);
@@ -133,6 +120,21 @@ static struct pernet_operations nlpeer_net_ops = {
 	.exit = nlpeer_net_exit,
 	.id = &nlpeer_net_id,
 	.size = sizeof(struct nlpeer_net),
+};
+
+static int __net_init nlpeer_net_open(struct net *net)
+{
+	return nlpeer_raw_init(nlpeer_pernet(net), protocol, user_send);
+}
+
+static void __net_exit nlpeer_net_close(struct net *net)
+{
+	nlpeer_raw_exit(nlpeer_pernet(net));
+}
+
+static struct pernet_operations nlpeer_raw_ops = {
+	.init = nlpeer_net_open,
+	.exit = nlpeer_net_close,
 };
 
 static int __net_init nlpeer_net_start(struct net *net)
@@ -184,7 +186,37 @@ static int __init nlpeer_check_params(void)
 
 static int __init nlpeer_data_register(void)
 {
-	int err = register_pernet_subsys(&nlpeer_net_ops);
+	return register_pernet_subsys(&nlpeer_net_ops);
+}
+
+static void nlpeer_data_unregister(void)
+{
+	unregister_pernet_subsys(&nlpeer_net_ops);
+}
+
+static int __init nlpeer_users_begin(void)
+{
+	return 0;
+}
+
+/*
+ * Sockets and dumps hold the module, so at its exit there are none. But an init
+ * that fails frees it whoever holds it, and they may have come as soon as there
+ * was the first carrier: this waits until they are gone. One is init's own.
+ */
+static void nlpeer_users_end(void)
+{
+	if (module_refcount(THIS_MODULE) <= 1)
+		return;
+
+	pr_warn("in use already; waiting until those sockets are closed\n");
+	while (module_refcount(THIS_MODULE) > 1)
+		schedule_timeout_idle(HZ / 50);
+}
+
+static int __init nlpeer_raw_begin(void)
+{
+	int err = register_pernet_subsys(&nlpeer_raw_ops);
 
 	if (err == -EADDRINUSE)
 		pr_err("cannot open netlink protocol %u: the number is taken, or memory is short; try another with protocol=N\n",
@@ -192,9 +224,9 @@ static int __init nlpeer_data_register(void)
 	return err;
 }
 
-static void nlpeer_data_unregister(void)
+static void nlpeer_raw_end(void)
 {
-	unregister_pernet_subsys(&nlpeer_net_ops);
+	unregister_pernet_subsys(&nlpeer_raw_ops);
 }
 
 static int __init nlpeer_family_register(void)
@@ -252,9 +284,9 @@ static void nlpeer_beacons_end(void)
 /*
  * One life inside the other: a namespace's data must be there when a request
  * comes in, and the carriers must be registered when an event is sent to their
- * groups. So data come first, which open the raw protocol, then the other
- * carriers, then the beacons; exit goes the other way. Two sets of pernet
- * operations give the same order to namespaces that come and go in between.
+ * groups. So data come first, then the carriers, then the beacons; exit goes the
+ * other way. Sets of pernet operations give the same order to namespaces that
+ * come and go in between.
  */
 static const struct {
 	int (*begin)(void);
@@ -262,6 +294,8 @@ static const struct {
 } nlpeer_life[] = {
 	{ nlpeer_beacon_register, nlpeer_beacon_unregister },
 	{ nlpeer_data_register, nlpeer_data_unregister },
+	{ nlpeer_users_begin, nlpeer_users_end },
+	{ nlpeer_raw_begin, nlpeer_raw_end },
 	{ nlpeer_family_register, nlpeer_genl_unregister },
 	{ nlpeer_rtnl_begin, nlpeer_rtnl_end },
 	{ nlpeer_connector_begin, nlpeer_connector_end },

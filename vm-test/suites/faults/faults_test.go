@@ -390,22 +390,27 @@ func TestInit(t *testing.T) {
 	})
 	vmtest.NewNet(t)
 	said := vmtest.LogMark(t)
-	// Without the connector, the step before the last, unloading is quick. What is
-	// left are the failures that only a load with it has, behind all others.
-	without := 0
-	every(t, 10, func(n int) bool {
-		without = n - 1
-		return initFails(t, f, n, "connector=0")
-	})
 	// The kernel's own counters of executed lines remember those of a module that is
-	// gone, or could not: some of its failures are not there each time.
-	without = max(0, without-8)
-	every(t, 1, func(n int) bool { return initFails(t, f, without+n, "") })
-	for _, step := range steps {
-		if log := said(); !strings.Contains(log, step) {
-			t.Errorf("a step of init did not fail: the log does not say %q:\n%s", step, log)
+	// gone, or could not: some of its failures are not there each time, and then one
+	// of ours is passed over.
+	var missing []string
+	for range 3 {
+		// Without the connector, the step before the last, unloading is quick. What is
+		// left are the failures that only a load with it has, behind all others.
+		without := 0
+		every(t, 10, func(n int) bool {
+			without = n - 1
+			return initFails(t, f, n, "connector=0")
+		})
+		without = max(0, without-8)
+		every(t, 1, func(n int) bool { return initFails(t, f, without+n, "") })
+		log := said()
+		missing = slices.DeleteFunc(slices.Clone(steps), func(step string) bool { return strings.Contains(log, step) })
+		if len(missing) == 0 || t.Failed() {
+			return
 		}
 	}
+	t.Errorf("steps of init did not fail: the log does not say %q", missing)
 }
 
 func initFails(t *testing.T, f *vmtest.Faults, n int, params string) (happened bool) {

@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -290,6 +292,50 @@ func holder(t *testing.T, keepFamily bool) (path string) {
 	}
 	t.Cleanup(func() { vmtest.Rmmod(holderName) })
 	return path
+}
+
+// A socket may come as soon as there is the protocol, and hold what a load that
+// fails after that will free.
+func TestFamilyTakenInUse(t *testing.T) {
+	unloaded(t)
+	if err := vmtest.InsmodFile(holder(t, true), "protocol=30", "interval_ms=0", "rtnl=0", "connector=0"); err != nil {
+		t.Fatalf("holder: %v", err)
+	}
+	var stop atomic.Bool
+	var came atomic.Int64
+	echo := vmtest.NewEcho(1, vmtest.Random(t, 100)).Bytes()
+	vmtest.Together(
+		func() {
+			for !stop.Load() {
+				s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0)
+				if err != nil {
+					continue
+				}
+				came.Add(1)
+				for range 20 { // some of it after the load has failed
+					s.TrySend(echo)
+					s.TryRecv(3 * time.Millisecond)
+				}
+				s.Close()
+			}
+		},
+		func() {
+			defer stop.Store(true)
+			vmtest.Until(t, "sockets came while it was loaded", func() bool {
+				if err := vmtest.Insmod(); err != unix.EBUSY {
+					t.Fatalf("insmod: %v, want EBUSY", err)
+				}
+				return came.Load() >= 10
+			})
+		})
+	vmtest.Count(t, "sockets", int(came.Load()))
+
+	if err := vmtest.Rmmod("nlhold"); err != nil {
+		t.Fatalf("rmmod of the holder: %v", err)
+	}
+	nothingLeft(t)
+	insmod(t)
+	works(t, vmtest.NetlinkTest)
 }
 
 func TestNumberTaken(t *testing.T) {
