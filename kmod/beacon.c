@@ -145,7 +145,7 @@ int nlpeer_beacon_register(void)
 	 * One tick at a time, however many namespaces there are: anybody who
 	 * may make a user namespace may make many, each with a beacon to set.
 	 */
-	beacon_wq = alloc_workqueue("nlpeer", WQ_UNBOUND, 1);
+	beacon_wq = alloc_ordered_workqueue("nlpeer", 0);
 	return beacon_wq ? 0 : -ENOMEM;
 }
 
@@ -194,10 +194,11 @@ void nlpeer_beacon_start(struct nlpeer_net *nn)
 }
 
 /**
- * nlpeer_beacon_stop - no tick and no event after this returns
+ * nlpeer_beacon_stop - no tick and no event of one after this returns
  * @nn: the namespace
  *
- * Settings can still be changed; they have no effect any more.
+ * Settings can still be changed; they have no effect on it any more. Bursts end
+ * with nlpeer_event_end().
  *
  * Context: process, may sleep.
  */

@@ -21,6 +21,14 @@
 #undef NLA_POLICY_MAX_LEN
 #define NLA_POLICY_MAX_LEN(_len)	{ .type = NLA_BINARY, .len = (_len) }
 
+/* Older policies point to a range that is not const, though nothing writes it. */
+#undef NLA_POLICY_FULL_RANGE
+#define NLA_POLICY_FULL_RANGE(_type, _range) {				\
+	.type = NLA_ENSURE_UINT_TYPE(_type),				\
+	.validation_type = NLA_VALIDATE_RANGE_PTR,			\
+	.range = (struct netlink_range_validation *)(_range),		\
+}
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 /*
  * Split operations are young. An entry of ours that has a do or a dump, not
@@ -92,14 +100,6 @@ static inline void nlpeer_merge_ops(struct genl_family *family)
 	}
 	family->ops = ops;
 	family->n_ops = n;
-}
-
-/* The policy pointed to a range that is not const, though nothing wrote it. */
-#undef NLA_POLICY_FULL_RANGE
-#define NLA_POLICY_FULL_RANGE(_type, _range) {				\
-	.type = NLA_ENSURE_UINT_TYPE(_type),				\
-	.validation_type = NLA_VALIDATE_RANGE_PTR,			\
-	.range = (struct netlink_range_validation *)(_range),		\
 }
 
 /* What the shared policy let through, and the handler has to refuse. */
