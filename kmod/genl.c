@@ -238,8 +238,14 @@ static int genl_object_get(struct nlpeer_net *nn, struct genl_info *info,
 	return genl_reply_end(info, reply, hdr, err, tx);
 }
 
-/* Every operation is counted in one place. */
-static int genl_request(struct genl_info *info,
+/*
+ * Every operation is counted in one place. @slow is the attribute, if there is
+ * one, that makes it take long. The core keeps all families as they are while it
+ * has a datagram: who registers one waits, and behind that all who ask any of
+ * them. So what takes long comes once in a datagram, at its end.
+ */
+static int genl_request(const struct sk_buff *skb, struct genl_info *info,
+			const struct nlattr *slow,
 			int (*handle)(struct nlpeer_net *nn,
 				      struct genl_info *info,
 				      unsigned int *tx))
@@ -248,7 +254,13 @@ static int genl_request(struct genl_info *info,
 	unsigned int tx = 0;
 	int err;
 
-	err = handle(nn, info, &tx);
+	if (slow && skb->len > NLMSG_ALIGN(info->nlhdr->nlmsg_len)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, slow,
+				    "nlpeer: what takes long must be the last request of a datagram");
+		err = -EINVAL;
+	} else {
+		err = handle(nn, info, &tx);
+	}
 	nlpeer_count_request(nn, NLPEER_CARRIER_GENL, info->nlhdr->nlmsg_len,
 			     tx, err);
 	return err;
@@ -256,64 +268,71 @@ static int genl_request(struct genl_info *info,
 
 int nlpeer_nl_echo_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_echo);
+	return genl_request(skb, info, NULL, genl_echo);
 }
 
 int nlpeer_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_stats_get);
+	return genl_request(skb, info, NULL, genl_stats_get);
 }
 
 int nlpeer_nl_beacon_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_beacon_get);
+	return genl_request(skb, info, NULL, genl_beacon_get);
 }
 
 int nlpeer_nl_beacon_set_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_beacon_set);
+	return genl_request(skb, info, info->attrs[NLPEER_A_BEACON_BURST],
+			    genl_beacon_set);
 }
 
 int nlpeer_nl_object_new_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_object_new);
+	return genl_request(skb, info, NULL, genl_object_new);
 }
 
 int nlpeer_nl_object_del_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_object_del);
+	return genl_request(skb, info, info->attrs[NLPEER_A_OBJECT_PREFIX],
+			    genl_object_del);
 }
 
 int nlpeer_nl_object_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return genl_request(info, genl_object_get);
+	return genl_request(skb, info, NULL, genl_object_get);
 }
 
 static int genl_object_dump_start(struct nlpeer_net *nn,
 				  struct netlink_callback *cb)
 {
+	struct nlpeer_object_dump *dump = (void *)cb->ctx;
 	struct nlattr **attrs = nlpeer_dump_attrs(cb);
 	bool atomic = nla_get_flag(attrs[NLPEER_A_OBJECT_ATOMIC]);
 	const struct nlattr *stray;
-	int err;
 
 	stray = nlpeer_stray_attr(attrs, NLPEER_A_OBJECT_KEY);
 	if (stray) {
 		NL_SET_ERR_MSG_ATTR(cb->extack, stray, "Unsupported attribute");
 		return -EINVAL;
 	}
-	if (atomic) {
-		err = nlpeer_request_admin(cb->skb, cb->extack);
-		if (err)
-			return err;
-	}
-	return nlpeer_object_dump_start((void *)cb->ctx, nn,
+	if (atomic && !dump->admin)
+		return nlpeer_request_no_admin(cb->extack);
+	return nlpeer_object_dump_start(dump, nn,
 					attrs[NLPEER_A_OBJECT_PREFIX], atomic,
 					cb->extack);
 }
 
+/*
+ * This runs in the sender. The first part of a dump need not: where its socket
+ * has no room for that, it is made for whoever reads.
+ */
 int nlpeer_nl_object_get_start(struct netlink_callback *cb)
 {
+	struct nlpeer_object_dump *dump = (void *)cb->ctx;
+
+	if (nla_get_flag(nlpeer_dump_attrs(cb)[NLPEER_A_OBJECT_ATOMIC]))
+		dump->admin = !nlpeer_request_admin(cb->skb, NULL);
 	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
 	return 0;
 }

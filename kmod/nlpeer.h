@@ -167,6 +167,7 @@ struct nlpeer_snapshot;
  * @last: the object that was written last, held; not with @snapshot
  * @snapshot: of an atomic dump
  * @flags: of each message
+ * @admin: on generic netlink, the sender may have an atomic one
  */
 struct nlpeer_object_dump {
 	struct nlpeer_net *nn;
@@ -174,6 +175,7 @@ struct nlpeer_object_dump {
 	struct nlpeer_object *last;
 	struct nlpeer_snapshot *snapshot;
 	u32 flags;
+	bool admin;
 };
 
 /* Writes one object of a dump as a message, or returns -EMSGSIZE. */
@@ -365,6 +367,7 @@ void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
 int nlpeer_request_bad_flags(struct netlink_ext_ack *extack);
+int nlpeer_request_no_admin(struct netlink_ext_ack *extack);
 int nlpeer_request_admin(struct sk_buff *skb, struct netlink_ext_ack *extack);
 int nlpeer_request_parse(const struct nlmsghdr *nlh, int hdrlen, int maxattr,
 			 const struct nla_policy *policy,

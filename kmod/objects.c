@@ -447,10 +447,12 @@ static int object_delete_key(struct nlpeer_net *nn,
  * @extack: says what is wrong
  *
  * Those with a prefix are deleted one by one, in the order of their keys;
- * others may ask in between.
+ * others may ask in between. They could also go on making new ones behind
+ * those, so a request ends when it has deleted as many as a table can hold.
  *
  * Context: process, may sleep.
- * Return: 0, -EINVAL, or -ENOENT if no object has the key.
+ * Return: 0, -EINVAL, -ENOENT if no object has the key, -EAGAIN if others made
+ * more than this could delete, or -EINTR if the caller is being killed.
  */
 int nlpeer_object_del(struct nlpeer_net *nn,
 		      const struct nlpeer_object_request *req,
@@ -458,6 +460,7 @@ int nlpeer_object_del(struct nlpeer_net *nn,
 		      struct netlink_ext_ack *extack)
 {
 	struct nlpeer_object *obj = NULL, *last;
+	u32 left = nn->objects.count_max;
 
 	if (!req->prefix)
 		return object_delete_key(nn, req, cause, extack);
@@ -473,15 +476,21 @@ int nlpeer_object_del(struct nlpeer_net *nn,
 		mutex_lock(&nn->objects.lock);
 		obj = object_next(&nn->objects, last, nla_data(req->prefix));
 		nlpeer_object_hold(obj);	/* to go on behind it */
-		if (obj)
+		if (obj && left)
 			object_delete(nn, obj, cause);
 		mutex_unlock(&nn->objects.lock);
 		nlpeer_object_put(last);
 		cond_resched();
-	} while (obj && !fatal_signal_pending(current));
+	} while (obj && left-- && !fatal_signal_pending(current));
 
 	nlpeer_object_put(obj);
-	return obj ? -EINTR : 0;
+	if (!obj)
+		return 0;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	NL_SET_ERR_MSG_ATTR(extack, req->prefix,
+			    "nlpeer: objects come faster than they are deleted; ask again");
+	return -EAGAIN;
 }
 
 /**

@@ -39,21 +39,34 @@ int nlpeer_request_bad_flags(struct netlink_ext_ack *extack)
 }
 
 /**
+ * nlpeer_request_no_admin - refuse what only an administrator may do
+ * @extack: says so
+ *
+ * Return: -EPERM.
+ */
+int nlpeer_request_no_admin(struct netlink_ext_ack *extack)
+{
+	NL_SET_ERR_MSG_MOD(extack, "this needs CAP_NET_ADMIN");
+	return -EPERM;
+}
+
+/**
  * nlpeer_request_admin - may the sender change the namespace
  * @skb: the request
  * @extack: says what is wrong
  *
  * Both the sender of the message and the opener of the socket must be allowed
- * to, so that no program can be talked into it.
+ * to, so that no program can be talked into it; the opener need not be where the
+ * sender gave an address.
  *
+ * Context: that of the sender, which it takes the current task for.
  * Return: 0 or -EPERM.
  */
 int nlpeer_request_admin(struct sk_buff *skb, struct netlink_ext_ack *extack)
 {
 	if (netlink_ns_capable(skb, sock_net(skb->sk)->user_ns, CAP_NET_ADMIN))
 		return 0;
-	NL_SET_ERR_MSG_MOD(extack, "this needs CAP_NET_ADMIN");
-	return -EPERM;
+	return nlpeer_request_no_admin(extack);
 }
 
 /**

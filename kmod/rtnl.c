@@ -220,6 +220,14 @@ static int rtnl_dump_start(struct nlpeer_net *nn, struct netlink_callback *cb)
 {
 	int err = rtnl_check_header(cb->nlh, cb->extack);
 
+	/*
+	 * So this may run in whoever reads, not in the sender: see
+	 * nlpeer_nl_object_get_start(). The opener is known in any case.
+	 */
+	if (!err && cb->nlh->nlmsg_flags & NLM_F_ATOMIC &&
+	    !sk_ns_capable(NETLINK_CB(cb->skb).sk, nn->net->user_ns,
+			   CAP_NET_ADMIN))
+		err = nlpeer_request_no_admin(cb->extack);
 	if (!err)
 		err = nlpeer_request_dump(nn, cb, RTNL_HDRLEN, cb->extack);
 	if (!err)

@@ -27,9 +27,9 @@ type Batch struct {
 	reqs []request
 	bad  []badRequest // those without a message, in order
 	// room is the sum of that of all requests; others says that some are no
-	// echoes.
-	room   int
-	others bool
+	// echoes, many that some delete many objects.
+	room         int
+	others, many bool
 
 	// Where it is on its way, see flight.
 
@@ -41,8 +41,11 @@ type Batch struct {
 	open int // those sent that are not done with
 	due  int // the first of bad that is not told of
 	// answered up to here, as far as it is known; only kept if there are bad ones.
-	front    int
-	deadline time.Time // of its answers, zero before the first wait
+	front int
+	// deadline is that of its next answer, zero before the first wait; heard says
+	// that a request has come to its end since it was set.
+	deadline time.Time
+	heard    bool
 	// following is the sequence number after that of the last request.
 	following uint32
 
@@ -71,10 +74,11 @@ type badRequest struct {
 type requestKind uint8
 
 const (
-	kindEcho   requestKind = iota
-	kindGet                // of an object
-	kindNew                // of an object, answered by an acknowledgment alone
-	kindDelete             // likewise
+	kindEcho       requestKind = iota
+	kindGet                    // of an object
+	kindNew                    // of an object, answered by an acknowledgment alone
+	kindDelete                 // likewise
+	kindDeleteMany             // likewise
 	kindBad
 )
 
@@ -85,7 +89,7 @@ func (k requestKind) op() string {
 		return objectGet.name
 	case kindNew:
 		return objectNew.name
-	case kindDelete:
+	case kindDelete, kindDeleteMany:
 		return objectDel.name
 	}
 	return "echo"
@@ -125,7 +129,7 @@ func (b *Batch) Len() int { return len(b.reqs) }
 func (b *Batch) Reset() {
 	clear(b.bad)
 	b.buf, b.reqs, b.bad = b.buf[:0], b.reqs[:0], b.bad[:0]
-	b.room, b.others = 0, false
+	b.room, b.others, b.many = 0, false, false
 	b.base = b.following
 }
 
@@ -209,7 +213,8 @@ func (b *Batch) DeleteObjects(prefix string) {
 		b.refuse(objectDel.name, err)
 		return
 	}
-	b.add(kindDelete, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, b.base+uint32(len(b.reqs)), prefix))
+	b.many = true
+	b.add(kindDeleteMany, wantAck, ackRoom, b.c.appendObjectsDel(b.buf, b.base+uint32(len(b.reqs)), prefix))
 }
 
 // add adds the request that buf ends with.
@@ -246,7 +251,8 @@ func (b *Batch) refuse(op string, err error) {
 // sent are carried out all the same, and their answers are dropped.
 //
 // A datagram has at most 96 KiB and what the send buffer allows (SO_SNDBUF in
-// socket(7)); on [Connector] it has one request. Who asks for many objects may
+// socket(7)); on [Connector] it has one request, and on [Generic] it ends with one
+// by [Batch.DeleteObjects]. Who asks for many objects may
 // want a larger Config.ReceiveBuffer, as each of them may be as large as
 // [wire.ObjectMax].
 //
@@ -274,7 +280,7 @@ func (b *Batch) start(base uint32) {
 	}
 	b.following = base + uint32(max(len(b.reqs), 1))
 	b.sent, b.open, b.due, b.front = 0, 0, 0, 0
-	b.deadline = time.Time{}
+	b.deadline, b.heard = time.Time{}, false
 	b.heldBy = -1
 	b.datagramsOut, b.datagramsIn = 0, 0
 }

@@ -201,6 +201,7 @@ const (
 	AttrBeaconPacked = 6 // u32
 	// Send 1 to BurstMax events to each group that the settings name, at
 	// once, besides the ticks. Not a setting: beacon-get does not have it.
+	// A request with it must be the last of its datagram.
 	AttrBeaconBurst = 7 // u32
 )
 
@@ -361,15 +362,19 @@ const (
 	CmdBeaconGet = 3
 	// Change the settings that are present and keep the others. All change
 	// or none. A burst is sent by the settings as they are then, before
-	// the request is answered. A request without any is refused with
-	// EINVAL. Needs CAP_NET_ADMIN in the user namespace that owns the
-	// network namespace.
+	// the request is answered. Who registers a family waits for the end of
+	// the datagram, so a burst is refused with EINVAL if another request
+	// comes behind it. A request without any attribute is refused with
+	// EINVAL, and connector 1 with EOPNOTSUPP where there is no connector:
+	// in other namespaces than the initial one, or with the module
+	// parameter connector=0. Needs CAP_NET_ADMIN in the user namespace
+	// that owns the network namespace.
 	CmdBeaconSet = 4
-	// One event. Multicast by the kernel to the group beacon, and to the
-	// group objects if it is about an object. A request with NLM_F_ECHO
-	// that changes an object gets the event too, before the
-	// acknowledgment, with its own sequence number and port ID in the
-	// header. Listening needs no privilege.
+	// One event. Multicast by the kernel to the group beacon, or to the
+	// group objects if it is about an object; at the end each of them gets
+	// one. A request with NLM_F_ECHO that changes an object gets the event
+	// too, before the acknowledgment, with its own sequence number and
+	// port ID in the header. Listening needs no privilege.
 	CmdEvent = 5
 	// Dump the events of one group that have a number above seq, or all of
 	// them without seq, in order, as far as the history still holds them.
@@ -386,8 +391,11 @@ const (
 	CmdObjectNew = 7
 	// Delete the object with a key, or all that have a prefix: none is no
 	// error then, and the empty prefix is that of all. ENOENT means that
-	// there is no object with the key. Needs CAP_NET_ADMIN in the user
-	// namespace that owns the network namespace.
+	// there is no object with the key. A prefix is refused with EINVAL if
+	// another request comes behind it in the datagram, as a burst is.
+	// EAGAIN means that others made new objects with the prefix, and that
+	// as many as a table can hold were deleted, and not all. Needs
+	// CAP_NET_ADMIN in the user namespace that owns the network namespace.
 	CmdObjectDel = 8
 	// Get the object with a key, or dump those that have a prefix, or all,
 	// in the order of their keys. ENOENT means that there is no object
@@ -396,8 +404,8 @@ const (
 	// were there all the time are in the answer exactly once, others may
 	// or may not. With atomic the answer is the table at one moment; this
 	// needs CAP_NET_ADMIN in the user namespace that owns the network
-	// namespace, and EBUSY means that too many such dumps are in progress.
-	// All else needs no privilege.
+	// namespace, else it is refused with EPERM, and EBUSY means that too
+	// many such dumps are in progress. All else needs no privilege.
 	CmdObjectGet = 9
 )
 
@@ -424,8 +432,10 @@ const (
 	// network namespace.
 	MsgObjectNew = 20
 	// Delete the object with a key, or with NLM_F_BULK all that have a
-	// prefix, or all. Needs CAP_NET_ADMIN in the user namespace that owns
-	// the network namespace.
+	// prefix, or all. EAGAIN means that others made new objects meanwhile,
+	// and that as many as a table can hold were deleted, and not all.
+	// Needs CAP_NET_ADMIN in the user namespace that owns the network
+	// namespace.
 	MsgObjectDel = 21
 	// Get the object with a key, or dump: all with NLM_F_ROOT, those that
 	// have a prefix with NLM_F_MATCH. Both together, which is NLM_F_DUMP,

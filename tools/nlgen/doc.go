@@ -216,8 +216,8 @@ func (w *docWriter) family(s *spec) {
 			column = strconv.FormatInt(*g.Value, 10)
 		} else {
 			var events []string
-			for _, op := range s.Operations.List {
-				if op.Mcgrp == g.Name {
+			for i := range s.Operations.List {
+				if op := &s.Operations.List[i]; slices.Contains(s.eventGroups(op), g.Name) {
 					events = append(events, op.Name)
 				}
 			}
@@ -239,8 +239,8 @@ func (w *docWriter) operation(s *spec, op *operation) {
 	if op.Event != nil {
 		w.row("Sent by", "the kernel, as a multicast message")
 		w.row("Attributes", fmt.Sprintf("%s of the set %s", codes(op.Event.Attributes), link("set", op.AttributeSet)))
-		if op.Mcgrp != "" {
-			w.row("Group", code(op.Mcgrp))
+		if groups := s.eventGroups(op); len(groups) > 0 {
+			w.row("Group", codes(groups))
 		} else {
 			w.row("Group", fmt.Sprintf("any of 1 to %d", rawGroupMax))
 		}
@@ -260,6 +260,23 @@ func (w *docWriter) operation(s *spec, op *operation) {
 		w.row("Errors", s.errors(op))
 	}
 	w.printf("\n")
+}
+
+// eventGroups names the groups that an operation is sent to: the one of the
+// specification, whose language has no more, and those that the description
+// calls "the group NAME".
+func (s *spec) eventGroups(op *operation) []string {
+	if op.Mcgrp == "" {
+		return nil
+	}
+	doc := strings.Join(paragraphs(op.Doc), " ")
+	var all []string
+	for _, g := range s.McastGroups.List {
+		if g.Name == op.Mcgrp || regexp.MustCompile(`\bthe group `+regexp.QuoteMeta(g.Name)+`\b`).MatchString(doc) {
+			all = append(all, g.Name)
+		}
+	}
+	return all
 }
 
 // replyType names the type of a message that is not the request's.
@@ -294,11 +311,17 @@ func (op *operation) privilege() string {
 		return "`CAP_NET_ADMIN` in the user namespace that owns the network namespace"
 	case slices.Contains(op.Flags, "admin-perm"):
 		return "`CAP_NET_ADMIN` in the initial user namespace"
+	case strings.Contains(op.Doc, "CAP_NET_ADMIN"):
+		return "none, but for what needs `CAP_NET_ADMIN` by the text above"
 	}
 	return "none"
 }
 
-// errors names the errors of an operation that follow from its description.
+// errno finds error numbers in a description.
+var errno = regexp.MustCompile(`\bE[A-Z0-9]{3,}\b`)
+
+// errors names the errors of an operation: those that follow from its flags and
+// attributes, and those that its description tells of.
 func (s *spec) errors(op *operation) string {
 	var all []string
 	if len(op.Flags) > 0 {
@@ -312,6 +335,15 @@ func (s *spec) errors(op *operation) string {
 	}
 	if len(limited) > 0 {
 		all = append(all, "`ERANGE` for "+codes(limited)+" outside the limits")
+	}
+	var told []string
+	for _, name := range errno.FindAllString(op.Doc, -1) {
+		if !slices.Contains(told, name) {
+			told = append(told, name)
+		}
+	}
+	if len(told) > 0 {
+		all = append(all, codes(told)+" as the text above says")
 	}
 	return strings.Join(append(all, "those of [all operations](#errors)"), "; ")
 }

@@ -2,13 +2,11 @@
 
 // Command nlgen renders the wire contract for Go and for people: it reads the
 // two netlink specifications of nlpeer, checks them, and writes the constants
-// of package wire and docs/protocol.md. C for the generic netlink family comes
-// from the kernel's own generator; that generator has no policies for raw
-// protocols and numbers their messages without heed of gaps, so the C side of
-// the raw one is made here. tools/generate runs both.
-// of package wire, docs/protocol.md, and the tables by which messages are decoded
-// for people. The C side comes from the kernel's own generator; tools/generate
-// runs both.
+// of package wire, docs/protocol.md, the tables by which messages are decoded
+// for people and made by the fuzzer, and descriptions for syzkaller. C for the
+// generic netlink family comes from the kernel's own generator; that generator
+// has no policies for raw protocols and numbers their messages without heed of
+// gaps, so the C side of the raw one is made here. tools/generate runs both.
 package main
 
 import (

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -346,5 +347,27 @@ func TestPadded(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"time"}, padded(s.set("event"), names, 20)); diff != "" {
 		t.Error("generic:", diff)
+	}
+}
+
+// What the language of a specification has no words for is read from the text
+// of an operation.
+func TestDocFromText(t *testing.T) {
+	var s spec
+	s.McastGroups.List = []group{{Name: "lamps"}, {Name: "doors"}, {Name: "windows"}}
+	event := operation{Mcgrp: "lamps", Doc: "Sent to the group lamps, or to the\ngroup doors. No group windows."}
+	if got, want := s.eventGroups(&event), []string{"lamps", "doors"}; !slices.Equal(got, want) {
+		t.Errorf("groups %q, want %q", got, want)
+	}
+	if got := s.eventGroups(&operation{Doc: "To the group doors."}); got != nil {
+		t.Errorf("groups %q of an event without one", got)
+	}
+
+	get := operation{Doc: "All at once needs CAP_NET_ADMIN, else EPERM; EBUSY, if there are too many. EBUSY passes."}
+	if got, want := get.privilege(), "none, but for what needs `CAP_NET_ADMIN` by the text above"; got != want {
+		t.Errorf("privilege %q, want %q", got, want)
+	}
+	if got, want := s.errors(&get), "`EPERM`, `EBUSY` as the text above says; those of [all operations](#errors)"; got != want {
+		t.Errorf("errors %q, want %q", got, want)
 	}
 }

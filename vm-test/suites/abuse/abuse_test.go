@@ -572,3 +572,85 @@ func TestNoise(t *testing.T) {
 	alive(t, raw)
 	beacon(t, genl, f)
 }
+
+// What takes long holds up all who ask any generic family, so it comes once in a
+// datagram, at its end. On other carriers it holds up nobody.
+func TestLongRequestsComeLast(t *testing.T) {
+	const text = "nlpeer: what takes long must be the last request of a datagram"
+	vmtest.Module(t, "interval_ms=0")
+	c, l, raw := vmtest.OpenControl(t), vmtest.ListenRaw(t, 1), vmtest.OpenTable(t, vmtest.RawCarrier)
+	genl := vmtest.OpenTable(t, vmtest.GenlCarrier)
+	for _, tt := range []struct {
+		name   string
+		long   vmtest.Message
+		offset int // of what makes it long
+	}{
+		{"burst", vmtest.NewGenl(c.Family, vmtest.CmdBeaconSet, 7, vmtest.Attr{Type: vmtest.BeaconBurst, Data: vmtest.U32(1)}), 20},
+		{"burst behind settings", vmtest.NewGenl(c.Family, vmtest.CmdBeaconSet, 7,
+			vmtest.Attr{Type: vmtest.BeaconGroups, Data: vmtest.U32(1)}, vmtest.Attr{Type: vmtest.BeaconBurst, Data: vmtest.U32(1)}), 28},
+		{"deletion by prefix", genl.Encode(vmtest.DelObjects("a")), 20},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.long.Flags |= unix.NLM_F_ACK
+			short := vmtest.NewGenl(c.Family, vmtest.CmdEcho, 8, vmtest.Attr{Type: 1, Data: vmtest.Random(t, 13)})
+			raw.Must(t, vmtest.NewObject(vmtest.FlagCreate, "a"))
+			answers := func(messages ...vmtest.Message) vmtest.Ack {
+				t.Helper()
+				c.Send(t, vmtest.Join(messages...))
+				var ack vmtest.Ack
+				for _, m := range messages {
+					if got := c.RecvOne(t); m.Seq == short.Seq {
+						if got.Seq != short.Seq || !bytes.Equal(got.Body, short.Body) {
+							t.Errorf("echo: %+v", got)
+						}
+					} else {
+						ack = vmtest.ParseAck(t, got, m)
+					}
+				}
+				c.Empty(t)
+				return ack
+			}
+			done := func() (n int) {
+				t.Helper()
+				if _, err := l.TryNext(t, 0); err == nil {
+					n++
+				}
+				if len(raw.All(t)) == 0 {
+					n++
+				}
+				return n
+			}
+
+			for _, behind := range [][]vmtest.Message{{tt.long, short}, {tt.long, tt.long, short}, {short, tt.long, short}} {
+				if ack := answers(behind...); ack.Errno != unix.EINVAL || ack.Text != text || ack.Offset != tt.offset {
+					t.Errorf("before others: %+v", ack)
+				}
+				if n := done(); n != 0 {
+					t.Errorf("before others: done")
+				}
+			}
+			for _, last := range [][]vmtest.Message{{short, tt.long}, {tt.long}} {
+				if ack := answers(last...); ack.Errno != 0 {
+					t.Errorf("at the end: %+v", ack)
+				}
+				if n := done(); n != 1 {
+					t.Errorf("at the end: not done")
+				}
+				if tt.name == "deletion by prefix" {
+					raw.Must(t, vmtest.NewObject(vmtest.FlagCreate, "a"))
+				}
+			}
+			raw.Must(t, vmtest.DelObjects(""))
+		})
+	}
+	for _, carrier := range []*vmtest.Carrier{vmtest.RawCarrier, vmtest.RtnlCarrier} {
+		tb := vmtest.OpenTable(t, carrier)
+		tb.Must(t, vmtest.NewObject(vmtest.FlagCreate, "a"))
+		tb.Send(t, vmtest.Join(tb.Encode(vmtest.DelObjects("a")), tb.Encode(vmtest.NewObject(vmtest.FlagCreate, "b"))))
+		tb.Empty(t)
+		if all := tb.All(t); len(all) != 1 || all[0].Key != "b" {
+			t.Errorf("%s: %+v", carrier.Name, all)
+		}
+		tb.Must(t, vmtest.DelObjects(""))
+	}
+}

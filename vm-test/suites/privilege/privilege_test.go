@@ -53,44 +53,45 @@ func want(column int, userSend bool) map[string]string {
 	return all
 }
 
-// openAs opens the sockets of attempts as another user of this process's
-// namespaces.
-func openAs(t *testing.T, uid int) []*os.File {
+// asUser lets a user of this process's namespaces do something.
+func asUser(t *testing.T, uid int, f func() error) {
 	t.Helper()
-	type result struct {
-		files []*os.File
-		err   error
-	}
-	done := make(chan result)
+	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread dies with its user
-		var r result
 		if uid != 0 {
 			// Of this thread alone, which is not what unix.Setresuid does.
 			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
-				done <- result{err: errno}
+				done <- errno
 				return
 			}
 		}
-		for _, protocol := range protocols {
-			s, err := vmtest.TryOpen(protocol, 0, 0)
-			r.err = errors.Join(r.err, err)
-			if err == nil {
-				r.files = append(r.files, os.NewFile(uintptr(s.FD), "netlink"))
-			}
-		}
-		done <- r
+		done <- f()
 	}()
-	r := <-done
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openAs opens the sockets of attempts as somebody.
+func openAs(t *testing.T, uid int) (files []*os.File) {
+	t.Helper()
 	t.Cleanup(func() {
-		for _, f := range r.files {
+		for _, f := range files {
 			f.Close()
 		}
 	})
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	return r.files
+	asUser(t, uid, func() (err error) {
+		for _, protocol := range protocols {
+			s, failed := vmtest.TryOpen(protocol, 0, 0)
+			err = errors.Join(err, failed)
+			if failed == nil {
+				files = append(files, os.NewFile(uintptr(s.FD), "netlink"))
+			}
+		}
+		return err
+	})
+	return files
 }
 
 // hand sends files through a socket, as one process does to another, and

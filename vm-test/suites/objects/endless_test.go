@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+package objects_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+// Who has many deleted does not go on for as long as others make more.
+func TestDelManyEnds(t *testing.T) {
+	const n = 64
+	vmtest.Module(t, "interval_ms=0", fmt.Sprint("objects=", n))
+	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
+		tb, maker := vmtest.OpenTable(t, c), vmtest.OpenTable(t, vmtest.RawCarrier)
+		var stop atomic.Bool
+		made := 0
+		vmtest.Together(
+			func() {
+				for i := 0; !stop.Load(); i++ {
+					// Always behind those that are there.
+					if _, ack := maker.Ask(t, vmtest.NewObject(cre, vmtest.NumberedKey(i))); ack.Errno == 0 {
+						made++
+					}
+				}
+			},
+			func() {
+				defer stop.Store(true)
+				vmtest.Until(t, "a deletion ends while there are more", func() bool {
+					before, ack := tb.Ask(t, vmtest.DelObjects(""))
+					if ack.Errno == 0 && before == nil {
+						return false
+					}
+					refused(t, before, ack, unix.EAGAIN, "nlpeer: objects come faster than they are deleted; ask again", c.Header)
+					return true
+				})
+			})
+		if made <= n {
+			t.Errorf("%d objects were made", made)
+		}
+		tb.Must(t, vmtest.DelObjects(""))
+		if all := tb.All(t); len(all) != 0 {
+			t.Errorf("%d objects are left", len(all))
+		}
+	})
+}
