@@ -143,10 +143,10 @@ type Config struct {
 	// or all groups that are joined: a subscription that replaces an earlier one
 	// first asks for what came after that, and so misses nothing. The number 0
 	// stands for the time before the first event. Groups are the numbers of
-	// [Event]. A peer that has not reached the number was loaded anew; then the
-	// number is forgotten. With NoResync, and for what the peer's history no
-	// longer holds, it only makes the first event's Lost right. It is for
-	// [Subscribe] only.
+	// [Event]. A peer that has not reached the number was loaded anew; then it is as
+	// if the number were 0, as all that it has sent since is new. With NoResync, and
+	// for what the peer's history no longer holds, it only makes the first event's
+	// Lost right. It is for [Subscribe] only.
 	Since map[uint32]uint64
 
 	// Acknowledge asks for an acknowledgment of each request, also of those

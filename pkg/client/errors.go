@@ -112,8 +112,9 @@ func (e sizeError) Is(target error) bool { return target == syscall.EMSGSIZE }
 // it. All errors of this package that are not an [*OverrunError] are an
 // OpError.
 type OpError struct {
-	// Op is what was tried: "dial", "subscribe", "close", "events", or the
-	// operation's name in spec/nlpeer.yaml, such as "echo" or "beacon-set".
+	// Op is what was tried: "dial", "subscribe", "listen", "close", "events",
+	// "receive", "send", "batch", "pipeline", "getfamily", or the operation's name
+	// in spec/nlpeer.yaml, such as "echo" or "beacon-set".
 	Op string
 
 	// Err is the cause: the [syscall.Errno] of a failed request, an
@@ -187,10 +188,11 @@ func (x *ExtAck) String() string {
 // Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Timeout reports whether the call ran out of time.
+// Timeout reports whether the call ran out of time. EAGAIN is no such error, whatever
+// package syscall says: it comes at once.
 func (e *OpError) Timeout() bool {
 	var t interface{ Timeout() bool }
-	return errors.As(e.Err, &t) && t.Timeout()
+	return errors.As(e.Err, &t) && t.Timeout() && !errors.Is(e.Err, syscall.EAGAIN)
 }
 
 // Is makes [context.DeadlineExceeded] and ETIMEDOUT an

@@ -64,6 +64,7 @@ func TestOpErrorIs(t *testing.T) {
 		{os.ErrDeadlineExceeded, context.DeadlineExceeded},
 		{syscall.ENOENT, client.ErrNotLoaded},
 		{syscall.EPERM, syscall.EACCES},
+		{&os.SyscallError{Syscall: "sendto", Err: syscall.EAGAIN}, os.ErrDeadlineExceeded},
 	}
 	for _, tt := range no {
 		if errors.Is(&client.OpError{Op: "x", Err: tt.err}, tt.target) {

@@ -63,7 +63,10 @@ type flight struct {
 	out     []*Batch // those that are not done with, oldest first
 	answer  func(Answer)
 	sending func(first, n int) // PipelineConfig.Sending
-	object  ObjectView         // what Answer.Object is
+	// each says that a datagram that the kernel refuses is the end of the requests
+	// in it alone.
+	each   bool
+	object ObjectView // what Answer.Object is
 	// overrun says that answers were lost. What was queued before that is still
 	// in the receive buffer.
 	overrun bool
@@ -157,7 +160,11 @@ func (f *flight) send(lim *limit, b *Batch) error {
 				return nil // to a process that has not read what it has yet
 			}
 			if err != nil {
-				return err
+				if !f.each {
+					return err
+				}
+				f.refused(b, d, err)
+				continue
 			}
 			c.raw = d.short
 			f.free -= d.room
@@ -169,6 +176,20 @@ func (f *flight) send(lim *limit, b *Batch) error {
 		f.tell(b)
 	}
 	return nil
+}
+
+// refused is the end of the requests in a datagram that could not be sent.
+func (f *flight) refused(b *Batch, d packed, err error) {
+	first := b.sent
+	f.free -= d.room
+	b.open += d.n
+	b.sent = d.next
+	f.tell(b)
+	for i := first; i < d.next; i++ {
+		if r := &b.reqs[i]; r.want != 0 {
+			f.finish(b, i, nil, nil, err)
+		}
+	}
 }
 
 // A packed is the next requests of a batch that go into one datagram.
@@ -186,7 +207,7 @@ type packed struct {
 // pack finds the next datagram.
 func (f *flight) pack(b *Batch) packed {
 	p := packed{next: len(b.reqs), n: len(b.reqs) - len(b.bad), room: b.room}
-	if b.sent > 0 || b.room > f.free || len(b.buf) > f.most || f.c.cfg.Carrier == Connector {
+	if b.sent > 0 || b.room > f.free || len(b.buf) > f.most || f.c.cfg.Carrier == Connector || b.many {
 		p = f.cut(b)
 	}
 	if p.next > b.sent {
@@ -216,6 +237,9 @@ func (f *flight) cut(b *Batch) packed {
 			free = f.free
 			if f.c.cfg.Carrier == Connector {
 				break // which looks at the first message alone
+			}
+			if f.c.cfg.Carrier == Generic && r.kind == kindDeleteMany {
+				break // which takes it only at the end
 			}
 		}
 	}
@@ -301,6 +325,7 @@ func (f *flight) walk(d []byte) error {
 			counted = true
 			f.received++
 			b.datagramsIn++
+			b.heard = true
 			d = d[min(end, len(d)):]
 		}
 	}
@@ -321,16 +346,15 @@ func (f *flight) walk(d []byte) error {
 			c.foreign.Add(1)
 			continue
 		}
-		i := int(seq - b.base)
-		if i >= b.sent {
+		if uint64(seq-b.base) >= uint64(b.sent) { // an older one is, too
 			found := f.find(seq)
 			if found == nil {
 				c.stale.Add(1)
 				continue
 			}
 			b = found
-			i = int(seq - b.base)
 		}
+		i := int(seq - b.base)
 		r := &b.reqs[i]
 		if r.want == 0 {
 			c.stale.Add(1)
@@ -377,7 +401,7 @@ func (f *flight) take(b *Batch, i int, m wire.Message) {
 		if r.want &^= wantAck; r.want != 0 {
 			return // an acknowledgment that nobody asked for, or too early
 		}
-		if r.kind == kindNew || r.kind == kindDelete {
+		if r.kind == kindNew || r.kind == kindDelete || r.kind == kindDeleteMany {
 			f.finish(b, i, nil, nil, nil)
 			return
 		}
@@ -426,6 +450,7 @@ func (f *flight) finish(b *Batch, i int, payload []byte, object *ObjectView, err
 	r.want = 0
 	f.free += int(r.room)
 	b.open--
+	b.heard = true
 	if err != nil {
 		f.failed++
 		payload, err = nil, opError(r.kind.op(), err)

@@ -22,23 +22,40 @@ import (
 func (u *user) requests(n int) (all []wire.Message, from uint32) {
 	u.t.Helper()
 	for len(all) < n {
-		b := make([]byte, 256<<10)
-		l, sa, err := unix.Recvfrom(u.fd, b, 0)
-		if err != nil {
-			u.t.Fatalf("%d requests, want %d: %v", len(all), n, err)
-		}
-		from = sa.(*unix.SockaddrNetlink).Pid
-		for m, err := range wire.Messages(b[:l]) {
-			if err != nil {
-				u.t.Fatalf("request: %v", err)
-			}
-			all = append(all, m)
-		}
+		var more []wire.Message
+		more, from = u.received()
+		all = append(all, more...)
 	}
 	if len(all) != n {
 		u.t.Fatalf("%d requests, want %d", len(all), n)
 	}
 	return all, from
+}
+
+// received returns the requests of the next datagram.
+func (u *user) received() (all []wire.Message, from uint32) {
+	u.t.Helper()
+	b := make([]byte, 256<<10)
+	l, sa, err := unix.Recvfrom(u.fd, b, 0)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for m, err := range wire.Messages(b[:l]) {
+		if err != nil {
+			u.t.Fatalf("request: %v", err)
+		}
+		all = append(all, m)
+	}
+	return all, sa.(*unix.SockaddrNetlink).Pid
+}
+
+// drain empties the receive buffer.
+func (u *user) drain() {
+	for b := make([]byte, 4096); ; {
+		if _, _, err := unix.Recvfrom(u.fd, b, unix.MSG_DONTWAIT); err == unix.EAGAIN {
+			return
+		}
+	}
 }
 
 // startBatch carries a batch in the background and returns its requests.
@@ -339,6 +356,153 @@ func TestPipelineFull(t *testing.T) {
 	_, err = await(t, done)
 	wantError(t, err, net.ErrClosed)
 	wantError(t, p.Flush(background(t)), net.ErrClosed)
+}
+
+// pipelineUser returns a Pipeline whose peer the test plays, and what its requests
+// came to.
+func pipelineUser(t *testing.T, cfg client.Config, pc client.PipelineConfig, port uint32) (*client.Pipeline, *[]got) {
+	t.Helper()
+	answers := new([]got)
+	pc.Answer = func(a client.Answer) {
+		*answers = append(*answers, got{a.Index, string(a.Payload), a.Err})
+	}
+	p, err := client.PipelineUser(background(t), cfg, pc, port)
+	needs(t, "NETLINK_USERSOCK", err)
+	t.Cleanup(func() { p.Close() })
+	return p, answers
+}
+
+func echoAll(t *testing.T, p *client.Pipeline, payloads ...string) {
+	t.Helper()
+	for _, payload := range payloads {
+		if err := p.Echo(background(t), []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An answer to what was given up is late, whoever else waits by then.
+func TestPipelineLateAnswer(t *testing.T) {
+	u := newUser(t)
+	p, answers := pipelineUser(t, client.Config{Timeout: 20 * time.Millisecond}, client.PipelineConfig{Batch: 2}, u.port)
+	echoAll(t, p, "0", "1")
+	late, from := u.requests(2)
+	if err := p.Drain(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	echoAll(t, p, "2", "3")
+	m, _ := u.requests(2)
+	u.send(from, append(answer(late[0], from, late[0].Body), answer(m[0], from, m[0].Body)...))
+	u.send(from, answer(late[1], from, late[1].Body))
+	u.send(from, answer(m[1], from, m[1].Body))
+	if err := p.Drain(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, []got{{0, "", os.ErrDeadlineExceeded}, {1, "", os.ErrDeadlineExceeded}, {2, "2", nil}, {3, "3", nil}}, *answers)
+	diff(t, client.PipelineCounters{Requests: 4, Answers: 4, Failed: 2, Sent: 2, Received: 2, Stale: 2}, p.Counters())
+}
+
+// The time of a batch begins anew with each of its answers.
+func TestPipelineTimeoutOfSteadyAnswers(t *testing.T) {
+	u := newUser(t)
+	p, answers := pipelineUser(t, client.Config{Timeout: patience}, client.PipelineConfig{Batch: 3}, u.port)
+	echoAll(t, p, "0", "1", "2")
+	m, from := u.requests(3)
+	for _, i := range []int{1, 0} {
+		drainInVain(t, p)
+		p.Expire()
+		u.send(from, answer(m[i], from, m[i].Body))
+	}
+	drainInVain(t, p)
+	diffAnswers(t, []got{{1, "1", nil}, {0, "0", nil}}, *answers)
+	p.Expire()
+	if err := p.Drain(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, []got{{1, "1", nil}, {0, "0", nil}, {2, "", os.ErrDeadlineExceeded}}, *answers)
+}
+
+// drainInVain waits for answers that do not come.
+func drainInVain(t *testing.T, p *client.Pipeline) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(background(t), 20*time.Millisecond)
+	defer cancel()
+	wantError(t, p.Drain(ctx), context.DeadlineExceeded)
+}
+
+// What is sent when the first requests of a batch were given up has its own time.
+func TestPipelineTimeoutOfTheRest(t *testing.T) {
+	const n = 8
+	u := newUser(t)
+	p, answers := pipelineUser(t, client.Config{Timeout: patience, ReceiveBuffer: 2304}, client.PipelineConfig{Batch: n + 1}, u.port)
+	for i := range n {
+		echoAll(t, p, fmt.Sprint(i))
+	}
+	drainInVain(t, p)
+	m, from := u.received()
+	if len(m) == n {
+		t.Fatal("all went in one datagram")
+	}
+	var want []got
+	for i := range m {
+		want = append(want, got{i, "", os.ErrDeadlineExceeded})
+	}
+	p.Expire()
+	done := async(func() (struct{}, error) { return struct{}{}, p.Drain(background(t)) })
+	for len(want) < n {
+		m, _ = u.received()
+		for _, m := range m {
+			want = append(want, got{len(want), string(m.Body), nil})
+			u.send(from, answer(m, from, m.Body))
+		}
+	}
+	if _, err := await(t, done); err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, want, *answers)
+}
+
+// What the kernel refuses to carry is the end of these requests and of no others,
+// and is not sent again.
+func TestPipelineRefused(t *testing.T) {
+	t.Run("nobody is there", func(t *testing.T) {
+		u := newUser(t)
+		if err := unix.Connect(u.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: u.port}); err != nil {
+			t.Fatal(err)
+		}
+		p, answers := pipelineUser(t, client.Config{}, client.PipelineConfig{Batch: 2}, u.port)
+		echoAll(t, p, "0", string(make([]byte, wire.PayloadMax+1)), "2")
+		if err := p.Drain(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		diffAnswers(t, []got{{0, "", syscall.ECONNREFUSED}, {1, "", syscall.EMSGSIZE}, {2, "", syscall.ECONNREFUSED}}, *answers)
+		for _, a := range *answers {
+			wantError(t, a.err)
+		}
+		diff(t, client.PipelineCounters{Requests: 3, Answers: 3, Failed: 3}, p.Counters())
+	})
+	t.Run("no room", func(t *testing.T) {
+		u, other := newUser(t), newUser(t)
+		for _, size := range []int{1000, 1} { // a small one may have room yet
+			for other.trySend(u.port, make([]byte, size)) == nil {
+			}
+		}
+		sendings := 0
+		p, answers := pipelineUser(t, client.Config{}, client.PipelineConfig{
+			Batch: 2, Sending: func(_, n int) { sendings += n },
+		}, u.port)
+		echoAll(t, p, "0", "1")
+		u.drain()
+		echoAll(t, p, "2", "3")
+		m, from := u.requests(2)
+		u.send(from, append(answer(m[0], from, m[0].Body), answer(m[1], from, m[1].Body)...))
+		if err := p.Drain(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		diffAnswers(t, []got{{0, "", syscall.EAGAIN}, {1, "", syscall.EAGAIN}, {2, "2", nil}, {3, "3", nil}}, *answers)
+		diff(t, 4, sendings)
+		diff(t, client.PipelineCounters{Requests: 4, Answers: 4, Failed: 2, Sent: 1, Received: 1}, p.Counters())
+	})
 }
 
 func TestPipelineMisuse(t *testing.T) {

@@ -114,7 +114,8 @@ func (c *Conn) DeleteObject(ctx context.Context, key string) error {
 }
 
 // DeleteObjects deletes all objects whose keys begin with prefix, "" being the
-// beginning of all, at once. That there is none is no error. It needs what
+// beginning of all, one by one. That there is none is no error; EAGAIN means that
+// others made new ones meanwhile, and that not all could be deleted. It needs what
 // [Conn.DeleteObject] needs.
 func (c *Conn) DeleteObjects(ctx context.Context, prefix string) error {
 	op := &objectDel

@@ -28,8 +28,9 @@ type PipelineConfig struct {
 
 	// Sending, if it is not nil, is called right before a datagram is sent, with
 	// the index of its first request and their number. Requests that can not be
-	// sent may be among them or left out. Who measures how long answers take looks
-	// at a clock there.
+	// sent may be among them or left out. It is called for the same requests again
+	// if the kernel refuses the datagram for now, as a process has yet to read what
+	// it was sent before. Who measures how long answers take looks at a clock there.
 	Sending func(first, n int)
 }
 
@@ -37,7 +38,10 @@ type PipelineConfig struct {
 // [DialPipeline] makes one. Requests wait until there are enough of them for a
 // datagram, or until [Pipeline.Flush]; answers are waited for only when the
 // receive buffer has no room for more of them. So a slow answer holds up
-// nothing, and a request that fails only has its own [Answer].
+// nothing, and a request that fails only has its own [Answer]. So has each request
+// of a datagram that the kernel refuses: with ECONNREFUSED if the peer is a process
+// that is not there, with EAGAIN if its receive buffer is full and no answer of it
+// is waited for.
 //
 // Requests have indexes from 0 on, in the order in which they are made.
 //
@@ -56,7 +60,8 @@ type Pipeline struct {
 
 // PipelineCounters tell what a Pipeline has done since DialPipeline.
 type PipelineCounters struct {
-	// Requests is the number of requests that were sent. Answers is the number of
+	// Requests is the number of requests that were taken on to be sent, which is
+	// when there are enough for a datagram, or at a Flush. Answers is the number of
 	// those that came to their end, Failed that of those among them that failed.
 	// Requests that could not be sent count as all three.
 	Requests, Answers, Failed uint64
@@ -70,8 +75,9 @@ type PipelineCounters struct {
 // DialPipeline opens a connection to the peer for a stream of requests. ctx
 // limits the call, not the Pipeline. It fails as [Dial] does.
 //
-// Config.Timeout limits how long an answer is waited for. A request without an
-// answer fails with [os.ErrDeadlineExceeded] then, and others go on.
+// Config.Timeout limits how long the answers to requests that were made for the
+// same datagram are waited for while none of them comes. Those that are on their
+// way without an answer fail with [os.ErrDeadlineExceeded] then, and others go on.
 func DialPipeline(ctx context.Context, cfg Config, pc PipelineConfig) (*Pipeline, error) {
 	switch {
 	case pc.Answer == nil:
@@ -91,7 +97,7 @@ func newPipeline(c *Conn, pc PipelineConfig) *Pipeline {
 	if p.batch == 0 {
 		p.batch = pipelineBatch
 	}
-	c.flight.answer, c.flight.sending = pc.Answer, pc.Sending
+	c.flight.answer, c.flight.sending, c.flight.each = pc.Answer, pc.Sending, true
 	return p
 }
 
@@ -132,7 +138,8 @@ func (p *Pipeline) Echo(ctx context.Context, payload []byte) error {
 // there. It waits only if there is no room for more answers.
 //
 // It fails with the error of ctx, [net.ErrClosed], or one that the socket
-// reports. What was not sent by then stays to be sent by the next Flush.
+// reports, but not if the kernel refuses a datagram: that is an [Answer] to each of
+// its requests. What was not tried to be sent by then is by the next Flush.
 func (p *Pipeline) Flush(ctx context.Context) error { return p.run(ctx, false) }
 
 // Drain does what [Pipeline.Flush] does, and waits until all requests have come
@@ -235,19 +242,25 @@ func (p *Pipeline) sweep(f *flight) {
 	f.out = kept
 }
 
-// await waits for the next answers, but for none longer than Config.Timeout. As
-// with other calls, the time counts from when one first has to be waited for.
+// await waits for the next answers, but for none longer than Config.Timeout after
+// the last of its batch. As with other calls, the time counts from when one first
+// has to be waited for, so that no clock is looked at before.
 func (p *Pipeline) await(f *flight, lim *limit) error {
+	if got, err := f.receive(lim, false); err != nil || got {
+		p.sweep(f)
+		return err
+	}
 	var first *Batch
 	if d := p.c.cfg.Timeout; d > 0 && f.onWay() {
+		now := time.Now()
 		for _, b := range f.out {
 			if b.open == 0 {
 				continue
 			}
-			if b.deadline.IsZero() {
-				b.deadline = time.Now().Add(d)
+			if b.deadline.IsZero() || b.heard {
+				b.deadline, b.heard = now.Add(d), false
 			}
-			if first == nil {
+			if first == nil || b.deadline.Before(first.deadline) {
 				first = b
 			}
 		}

@@ -210,6 +210,14 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 		return false, true, closedError{}
 	case err != nil && ctx.Err() != nil:
 		return false, true, ctx.Err()
+	case errors.Is(err, syscall.ERANGE) && g.seq != 0:
+		// The peer was loaded anew. All that it has sent since came live if an event
+		// is held; else it is asked for.
+		r.asked, more = false, false
+		if !r.holding {
+			g.restart()
+			return false, false, nil
+		}
 	case err != nil:
 		// What cannot be asked for is as good as lost. Another socket may do
 		// better the next time.

@@ -207,7 +207,6 @@ func TestGapThatIsNotRecovered(t *testing.T) {
 	old := beacon(1, 1)
 	for name, d := range map[string]dump{
 		"refused":         {errno: syscall.EINVAL},
-		"loaded anew":     {errno: syscall.ERANGE},
 		"no answer":       {silent: true},
 		"another group":   {events: []wire.Event{wrong}},
 		"not asked for":   {events: []wire.Event{old}},
@@ -238,6 +237,22 @@ func TestGapThatIsNotRecovered(t *testing.T) {
 			diff(t, uint64(2), s.Stats().Failed)
 		})
 	}
+}
+
+// The peer of the events before the gap is no more, and there is nothing to ask for.
+func TestGapOfAnotherLife(t *testing.T) {
+	s, live, history := subscribeAsking(t, client.Config{})
+	send := sender(live)
+	served := serveEvents(t, history, dump{errno: syscall.ERANGE}, dump{events: beacons(1, 2, 3)})
+	send(1, 5)
+	again := event(client.Raw, wire.Event{Group: 1, Seq: 1, Time: 6000, Kind: wire.KindBeacon})
+	live.multicast(1, again)
+	wantEvents(t, s, received(beacon(1, 1), 0), received(beacon(1, 5), 3))
+	take(t, s, 1)
+	send(4) // asked for on the same socket
+	wantEvents(t, s, recovered(beacon(1, 2), 0), recovered(beacon(1, 3), 0), received(beacon(1, 4), 0))
+	wantAsked(t, served, since{1, 1}, since{1, 1})
+	diff(t, uint64(0), s.Stats().Failed)
 }
 
 func TestNoResync(t *testing.T) {
@@ -325,12 +340,52 @@ func TestSince(t *testing.T) {
 			received(beacon(1, 5), 0), received(beacon(1, 6), 0), recovered(beacon(1, 7), 0))
 		wantAsked(t, served, since{1, 0}, since{1, 6})
 	})
-	t.Run("another life", func(t *testing.T) {
-		s, live, history := subscribeAsking(t, client.Config{Since: map[uint32]uint64{1: 1000}})
-		served := serveEvents(t, history, dump{errno: syscall.ERANGE, before: func() { sender(live)(5) }})
-		wantEvents(t, s, received(beacon(1, 5), 0))
-		wantAsked(t, served, since{1, 1000})
-	})
+}
+
+// What a peer that was loaded anew has sent is new, whatever comes of it first.
+func TestSinceAnotherLife(t *testing.T) {
+	all := []client.Event{recovered(beacon(1, 1), 0), recovered(beacon(1, 2), 0), recovered(beacon(1, 4), 1)}
+	history := append(beacons(1, 1, 2), beacon(1, 4))
+	anew := dump{errno: syscall.ERANGE}
+	for name, test := range map[string]struct {
+		first     []uint64 // what comes live before the peer is asked
+		meanwhile []uint64 // and while it answers
+		dumps     []dump
+		want      []client.Event
+		asked     []since
+		failed    uint64
+	}{
+		"asked": {
+			nil, nil, []dump{anew, {events: history}},
+			all, []since{{1, 1000}, {1, 0}}, 0,
+		},
+		"asked while events come": {
+			nil, []uint64{1, 2}, []dump{anew, {events: history[:2]}},
+			all[:2], []since{{1, 1000}, {1, 0}}, 0,
+		},
+		"after live events": {
+			[]uint64{5}, nil, []dump{{events: history}},
+			append(all[:3:3], received(beacon(1, 5), 0)), []since{{1, 0}}, 0,
+		},
+		"it refuses all": {
+			nil, []uint64{1}, []dump{anew, anew},
+			[]client.Event{received(beacon(1, 1), 0)}, []since{{1, 1000}, {1, 0}}, 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, live, side := subscribeAsking(t, client.Config{Since: map[uint32]uint64{1: 1000}})
+			send := sender(live)
+			send(test.first...)
+			test.dumps[0].before = func() { send(test.meanwhile...) }
+			served := serveEvents(t, side, test.dumps...)
+			wantEvents(t, s, test.want...)
+			next := test.want[len(test.want)-1].Seq + 1
+			send(next)
+			wantEvents(t, s, received(beacon(1, next), 0))
+			wantAsked(t, served, test.asked...)
+			diff(t, test.failed, s.Stats().Failed)
+		})
+	}
 }
 
 // A small number that was made late is that of a peer that was loaded anew,

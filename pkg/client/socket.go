@@ -143,6 +143,16 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 			return err
 		}
 	}
+	if s.tap != nil && to.family != "" {
+		// Before a group is joined, so that no event is dropped on the way to the answer.
+		err := control(rc, func(fd int) error {
+			s.fd = fd
+			return s.showLookUp(to.family)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if to.probe != nil {
 		// Before a group is joined, so that nothing but the answer can come.
 		if err := control(rc, to.probe); err != nil {
@@ -172,12 +182,6 @@ func (s *socket) prepare(ctx context.Context, nl *netlink.Conn, cfg *Config, to 
 	}
 
 	return control(rc, func(fd int) (err error) {
-		if s.tap != nil && to.family != "" {
-			s.fd = fd
-			if err := s.showLookUp(to.family); err != nil {
-				return err
-			}
-		}
 		s.fd, err = duplicate(fd)
 		return err
 	})
@@ -196,13 +200,19 @@ func (s *socket) showLookUp(name string) error {
 	b = make([]byte, eventRoom)
 	for {
 		n, errno := recv(s.fd, b, false)
-		if errno == unix.EAGAIN {
+		switch errno {
+		case 0:
+			// What came before the socket was connected may be from anybody.
+			h, err := wire.ParseHeader(b[:min(n, len(b))])
+			if err == nil && h.Seq == seq && h.PortID == s.port {
+				s.tapped(b, n)
+				return nil
+			}
+		case unix.ENOBUFS, unix.EINTR:
+		case unix.EAGAIN:
 			return nil
-		}
-		// What came before the socket was connected may be from anybody.
-		if h, err := wire.ParseHeader(b[:min(n, len(b))]); errno == 0 && err == nil && h.Seq == seq && h.PortID == s.port {
-			s.tapped(b, n)
-			return nil
+		default:
+			return os.NewSyscallError("recvfrom", errno)
 		}
 	}
 }

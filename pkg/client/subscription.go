@@ -160,6 +160,9 @@ type group struct {
 	received, recovered, lost atomic.Uint64
 }
 
+// restart is for a peer that was loaded anew: its events are numbered from 1 on.
+func (g *group) restart() { g.seq, g.recoveredSeq, g.time = 0, 0, 0 }
+
 // SubscriptionStats tell what a Subscription has seen since Subscribe.
 type SubscriptionStats struct {
 	// Received is the number of events that came live.
@@ -499,6 +502,9 @@ func (s *Subscription) take(d []byte) (ok bool, err error) {
 	}
 	if w.Seq <= g.recoveredSeq && time.Duration(w.Time) <= g.time {
 		return false, nil // recovered already
+	}
+	if g.known && g.time == 0 && w.Seq <= g.seq {
+		g.restart() // of Config.Since; nothing was heard yet
 	}
 	if s.gap(g, w.Seq) {
 		s.resync.group, s.resync.held, s.resync.holding = g, w, true

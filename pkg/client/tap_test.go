@@ -106,6 +106,29 @@ func TestTapLookUp(t *testing.T) {
 	diff(t, client.Counters{}, c.Counters())
 }
 
+// A look-up that nobody answers ends, whatever came instead of the answer.
+func TestTapLookUpOverrun(t *testing.T) {
+	s, peer, other := newUser(t), newUser(t), newUser(t)
+	needs(t, "root, to join groups of NETLINK_USERSOCK",
+		unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, 1))
+	if err := unix.Connect(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: peer.port}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4096); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		other.multicast(1, make([]byte, 1000))
+	}
+	var seen tape
+	if err := client.ShowLookUp(s.fd, seen.tap); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 1 || !seen[0].Sent {
+		t.Errorf("it saw %+v, want the request alone", seen)
+	}
+}
+
 // A tap that keeps nothing costs no allocation either.
 func TestTapAllocatesNothing(t *testing.T) {
 	eachCarrier(t, func(t *testing.T, carrier client.Carrier) {

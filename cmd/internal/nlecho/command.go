@@ -196,7 +196,7 @@ func (o *options) chooseTarget(given func(flag string) bool) (err error) {
 func (o *options) source(s *cli.Streams, args []string, given func(flag string) bool) (source, error) {
 	switch {
 	case o.flood && given("interval"):
-		return nil, cli.Usagef("-f and -i contradict each other: -f waits for nothing but the answer")
+		return nil, cli.Usagef("-f and -i contradict each other: -f waits for nothing; leave one out")
 	case len(args) > 0 && given("size"):
 		return nil, cli.Usagef("MESSAGE and -s contradict each other: -s sends a random payload")
 	case len(args) > 0 && len(args[0]) > o.payloadMax():

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"nlpeer"
 	"nlpeer/cmd/internal/cli"
@@ -43,6 +44,7 @@ type peer struct {
 	closed bool
 	stale  uint64
 	packs  bool
+	breaks error // what a pipeline fails with, once; it would go on
 
 	// answer returns what comes back for message n, counted from 1. Nil stands
 	// for what was sent.
@@ -102,6 +104,10 @@ func (p *streamPeer) Drain(ctx context.Context) error {
 		return ctx.Err()
 	}
 	p.pc.Sending(int(p.n.Requests), len(p.queue))
+	if err := p.breaks; err != nil {
+		p.breaks = nil
+		return err
+	}
 	p.n.Requests += uint64(len(p.queue))
 	p.n.Sent++
 	queue := p.queue
@@ -247,6 +253,36 @@ func TestOutput(t *testing.T) {
 				Code: 2,
 				Out:  "2 transmitted, 0 received, 100% loss\n",
 				Err:  "nlecho: seq=1: use of closed network connection\n",
+			},
+		}, {
+			name: "the pipeline breaks",
+			args: "--batch 2 -c 4 -i 0 hello",
+			peer: peer{breaks: &client.OpError{Op: "pipeline", Err: os.NewSyscallError("recvfrom", syscall.EIO)}, packs: true},
+			want: clitest.Result{
+				Code: 2,
+				Out:  "2 transmitted, 0 received, 100% loss\n",
+				Err:  "nlecho: seq=1: recvfrom: input/output error\n",
+			},
+		}, {
+			name: "the pipeline is closed",
+			args: "-f -c 4 hello",
+			peer: peer{breaks: &client.OpError{Op: "pipeline", Err: net.ErrClosed}},
+			want: clitest.Result{
+				Code: 2,
+				Out:  "1 transmitted, 0 received, 100% loss\n",
+				Err:  "nlecho: seq=1: use of closed network connection\n",
+			},
+		}, {
+			name: "the pipeline breaks after the last line",
+			args: "-o json --batch 4",
+			in:   "1\n2\n" + strings.Repeat("x", 32769) + "\n",
+			peer: peer{breaks: &client.OpError{Op: "pipeline", Err: os.NewSyscallError("recvfrom", syscall.EIO)}},
+			want: clitest.Result{
+				Code: 2,
+				Out: `{"type":"lost","seq":1,"port":1234,"bytes":1,"unix_ns":946684800000000000,"reason":"error","error":"recvfrom: input/output error","errno":"EIO"}
+{"type":"summary","transmitted":2,"received":0,"lost":2,"loss_percent":100,"stale":0,"time_ns":0,"rtt_ns":null,"datagrams_sent":0,"datagrams_received":0}
+`,
+				Err: "nlecho: standard input: line 3 is longer than 32768 bytes\n",
 			},
 		}, {
 			name: "a line that is too long in a batch",
@@ -419,6 +455,48 @@ func TestOutput(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A refused datagram is the end of its messages alone, as it is without --batch.
+func TestRefused(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := sa.(*unix.SockaddrNetlink).Pid
+	check := func(words string) {
+		t.Helper()
+		want := clitest.Result{Code: 1, Out: "4 transmitted, 0 received, 100% loss\n"}
+		for i := range 4 {
+			want.Err += fmt.Sprintf("nlecho: seq=%d: %s\n", i+1, words)
+		}
+		for _, args := range []string{"-i 0", "--batch 2 -i 0", "--batch 3 -i 0", "-f", "-f --batch 3", "-f --batch 5"} {
+			args += fmt.Sprintf(" -c 4 --via usersock --to %d hello", port)
+			if diff := cmp.Diff(want, clitest.Run(t.Context(), nlecho.Command, strings.Fields(args)...)); diff != "" {
+				t.Errorf("%s: (-want +got):\n%s", args, diff)
+			}
+		}
+	}
+
+	for _, size := range []int{4096, 1} { // a small one may have room yet
+		for unix.Sendto(fd, make([]byte, size), unix.MSG_DONTWAIT, sa) == nil {
+		}
+	}
+	check(fmt.Sprintf("the receive buffer of port ID %d is full", port))
+
+	// Connected to another, here itself, it is as good as not there.
+	if err := unix.Connect(fd, sa); err != nil {
+		t.Fatal(err)
+	}
+	check(fmt.Sprintf("nobody receives at port ID %d on --via usersock; try: nlsub --via usersock --pid %d --reply", port, port))
 }
 
 func TestPace(t *testing.T) {
@@ -623,7 +701,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-s", "-1"}, `invalid argument "-1" for "-s, --size" flag: must be a number of bytes, such as 4096, 64K or 1M`},
 		{[]string{long}, "MESSAGE has 32769 bytes; the limit is 32768"},
 		{[]string{"-s", "5", "hello"}, "MESSAGE and -s contradict each other: -s sends a random payload"},
-		{[]string{"-f", "-i", "1", "hello"}, "-f and -i contradict each other: -f waits for nothing but the answer"},
+		{[]string{"-f", "-i", "1", "hello"}, "-f and -i contradict each other: -f waits for nothing; leave one out"},
 		{[]string{"--batch", "0", "hello"}, `invalid argument "0" for "--batch" flag: must be a number of messages, 1 to 4096`},
 		{[]string{"--batch", "4097", "hello"}, `invalid argument "4097" for "--batch" flag: must be a number of messages, 1 to 4096`},
 		{[]string{"--via", "usersock", "-g", "1", "--batch", "2", "hi"}, "--batch means nothing with -g: each message goes to each group by itself"},

@@ -42,6 +42,8 @@ type stream struct {
 	first  uint64
 	free   []*flyer
 	fatal  error
+	// over says that the pipeline is not asked again.
+	over bool
 }
 
 // A flyer is a message.
@@ -96,13 +98,11 @@ func (st *stream) run(conn streamer, source source) error {
 	for st.ctx.Err() == nil && st.printer.streams.Out.Err() == nil {
 		began := time.Now()
 		more, err := st.batch(conn, source)
-		if err == nil && !(more && st.flood) {
-			if failed := conn.Drain(st.ctx); failed != nil {
-				return st.broken(failed)
-			}
+		if err == nil && !st.over && !(more && st.flood) {
+			err = st.broken(conn.Drain(st.ctx))
 		}
 		st.tap.Show()
-		if err != nil || st.fatal != nil || !more {
+		if err != nil || st.fatal != nil || st.over || !more {
 			return cmp.Or(err, st.fatal)
 		}
 		if !st.flood {
@@ -122,7 +122,7 @@ func (st *stream) batch(conn streamer, source source) (more bool, err error) {
 			return false, nil
 		default:
 			// What was read before is sent all the same.
-			_ = conn.Drain(st.ctx)
+			_ = st.broken(conn.Drain(st.ctx))
 			return false, err
 		}
 		st.add(payload)
@@ -169,17 +169,22 @@ func (st *stream) answer(a client.Answer) {
 
 // end is the end of a message.
 func (st *stream) end(seq uint64, f *flyer, answer []byte, err error) {
-	f.done = true
 	rtt := time.Since(f.sent)
 	if err == nil && !bytes.Equal(answer, f.payload) {
 		err = errDiffers
 	}
-	if err == nil {
-		st.tally.answered(rtt)
-		st.printer.answer(seq+1, answer, f.sent, rtt)
+	if err != nil {
+		st.lose(seq, f, why(st.ctx, err), answer, err)
 		return
 	}
-	reason := why(st.ctx, err)
+	f.done = true
+	st.tally.answered(rtt)
+	st.printer.answer(seq+1, answer, f.sent, rtt)
+}
+
+// lose is the end of a message without its answer.
+func (st *stream) lose(seq uint64, f *flyer, reason string, answer []byte, err error) {
+	f.done = true
 	words := st.words(reason, err, f.payload, answer)
 	if reason == broken {
 		st.fatal = cmp.Or(st.fatal, fmt.Errorf("seq=%d: %s", seq+1, words))
@@ -191,18 +196,24 @@ func (st *stream) end(seq uint64, f *flyer, answer []byte, err error) {
 }
 
 // broken is the end of all messages that are on their way, as the stream can not
-// go on. It returns the error if that is none that a message may have.
+// go on. The pipeline would, with messages that have ended, and is not asked again.
+// It returns the error, unless the stream is only interrupted.
 func (st *stream) broken(err error) error {
 	if err == nil {
 		return nil
 	}
-	if st.ctx.Err() == nil && why(st.ctx, err) == broken && len(st.flying) == 0 {
-		return err
+	st.over = true
+	reason := broken // what only a message or a datagram may have is an Answer
+	if st.ctx.Err() != nil {
+		reason = interrupted
 	}
 	for i, f := range st.flying {
 		if !f.done && !f.sent.IsZero() && st.fatal == nil {
-			st.end(st.first+uint64(i), f, nil, err)
+			st.lose(st.first+uint64(i), f, reason, nil, err)
 		}
+	}
+	if st.fatal == nil && reason == broken {
+		st.fatal = st.target.Explain(err)
 	}
 	return st.fatal
 }
