@@ -169,10 +169,19 @@ func describe(f *pflag.Flag) {
 		f.DefValue, f.NoOptDefVal = "", "" // a switch
 		return
 	}
-	if f.DefValue != "" {
+	if !isZero(f) {
 		f.Usage += " (default " + f.DefValue + ")"
 	}
 	f.DefValue = "*" + argument + "*"
+}
+
+// isZero says that a flag's default is none, which the help does not show either.
+func isZero(f *pflag.Flag) bool {
+	switch f.DefValue {
+	case "", "0", "0s", "[]", "false", "<nil>":
+		return true
+	}
+	return false
 }
 
 // option is how cobra's pages have an option: a line, and after a tab the text.

@@ -43,6 +43,24 @@ func TestCurrent(t *testing.T) {
 	}
 }
 
+// A page shows a default as the help does: none that is nothing.
+func TestDefaults(t *testing.T) {
+	pages, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, page := range pages {
+		for _, zero := range []string{"(default 0)", "(default 0s)", "(default [])", "(default )"} {
+			if bytes.Contains(page, []byte(zero)) {
+				t.Errorf("%s has %s", name, zero)
+			}
+		}
+	}
+	if want := "(default text)"; !bytes.Contains(pages["nlbench-report.1"], []byte(want)) {
+		t.Errorf("nlbench-report.1 does not have %s", want)
+	}
+}
+
 // Only what was generated before is removed.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()

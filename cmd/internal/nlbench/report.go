@@ -41,7 +41,7 @@ EXIT STATUS
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&charts, "charts", "", "draw charts, SVG files in a `FOLDER`")
-	flags.StringVar(&docs, "docs", "", "write tables into a Markdown `FILE`, between its marks <!-- nlbench report: … -->, and charts into the folder beside it")
+	flags.StringVar(&docs, "docs", "", "write tables into a Markdown `FILE`, between the comments \"nlbench report: …\" in it, and charts into the folder beside it")
 	cli.AddFormat(cmd, flags, &format)
 	_ = cmd.MarkFlagDirname("charts")
 	_ = cmd.MarkFlagFilename("docs", "md")

@@ -87,7 +87,7 @@ func command(
 	flags.SortFlags = false
 	cli.Var(flags, &o.source, parseSource, "via", "", o.source.name(), "`SOURCE` of events: raw (protocol NETLINK_TEST), genl (generic netlink family nlpeer), connector (NETLINK_CONNECTOR; needs CAP_NET_ADMIN), route, uevent, proc, or usersock")
 	o.target.AddSocket(cmd)
-	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with all others")
+	cli.Var(flags, &o.list, notEmpty, "groups", "g", "", "groups to join, a `LIST`: numbers 1 to 32 such as 1,3-5 with --via raw (default 1) and usersock (default none), names with all others (genl: beacon, objects; default beacon); not with connector")
 	cli.Var(flags, &o.mask, parseMask, "mask", "", "", "groups to join as a `MASK`, with --via raw and usersock: 0x15 for 1,3,5")
 	cli.Var(flags, &o.count, cli.ParseCount, "count", "c", "", "stop after `N` events; exit 1 if there are fewer in the end")
 	cli.Var(flags, &o.limit, cli.Seconds(time.Millisecond, cli.MaxDuration), "for", "", "", "stop after `TIME`, such as 10s; a bare number is seconds")
