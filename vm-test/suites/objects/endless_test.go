@@ -14,7 +14,7 @@ import (
 
 // Who has many deleted does not go on for as long as others make more.
 func TestDelManyEnds(t *testing.T) {
-	const n = 64
+	const n = 1000 // so that it takes longer than a task has the processor
 	vmtest.Module(t, "interval_ms=0", fmt.Sprint("objects=", n))
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
 		tb, maker := vmtest.OpenTable(t, c), vmtest.OpenTable(t, vmtest.RawCarrier)
