@@ -18,7 +18,7 @@ func TestDelManyEnds(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0", fmt.Sprint("objects=", n))
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
 		tb, maker := vmtest.OpenTable(t, c), vmtest.OpenTable(t, vmtest.RawCarrier)
-		var stop atomic.Bool
+		var stop, full atomic.Bool
 		made := 0
 		vmtest.Together(
 			func() {
@@ -26,12 +26,16 @@ func TestDelManyEnds(t *testing.T) {
 					// Always behind those that are there.
 					if _, ack := maker.Ask(t, vmtest.NewObject(cre, vmtest.NumberedKey(i))); ack.Errno == 0 {
 						made++
+					} else {
+						full.Store(true)
 					}
 				}
 			},
 			func() {
 				defer stop.Store(true)
 				vmtest.Until(t, "a deletion ends while there are more", func() bool {
+					full.Store(false)
+					vmtest.Until(t, "there is no room", full.Load)
 					before, ack := tb.Ask(t, vmtest.DelObjects(""))
 					if ack.Errno == 0 && before == nil {
 						return false
