@@ -17,7 +17,10 @@ commands := ./cmd/nlecho ./cmd/nlsub ./cmd/nlctl ./cmd/nlbench ./vm-test/cmd/nlv
 
 # The suites run inside the VM, against the module; all others on the host.
 KERNEL	?= default
-host	 = $$($(GO) list ./... | grep -v -e /vm-test/suites -e /labs/src/)
+elsewhere := -e /vm-test/suites -e /labs/src/
+
+# Go's own cache of results knows nothing of what nlvm makes and starts.
+fresh	:= -count=1
 
 export CGO_ENABLED := 0
 
@@ -48,7 +51,7 @@ test: test-host test-vm
 test-host: commands contenders
 	@tools/deps vm
 	@tools/deps host
-	NLPEER_CI=1 $(GO) test -timeout 30m $(host)
+	all=$$($(GO) list ./...) && NLPEER_CI=1 $(GO) test $(fresh) -timeout 30m $$(echo "$$all" | grep -v $(elsewhere))
 
 test-vm: commands
 	@tools/deps vm
@@ -57,7 +60,7 @@ test-vm: commands
 ## make test-matrix	the suites on all kernels that a change must not break; ALL=1: on all of Debian's; SUITES="echo …": these
 test-matrix: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
-	NLPEER_CI=1 NLPEER_MATRIX=$(if $(ALL),all,6.1-s390x) $(GO) test -timeout 30m -run Elsewhere ./vm-test/cmd/nlvm
+	NLPEER_CI=1 NLPEER_MATRIX=$(if $(ALL),all,6.1-s390x) $(GO) test $(fresh) -timeout 30m -run Elsewhere ./vm-test/cmd/nlvm
 	$(nlvm) matrix $(if $(FRESH),--fresh) $(if $(ALL),--all $(if $(SUITES),,--docs docs/testing.md)) $(SUITES)
 
 ## make breakdown		where the instructions of an operation go, for docs/performance.md
@@ -69,7 +72,7 @@ breakdown: commands
 labs-check: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	$(bin)/nllab prove $(if $(ALL),--all-kernels) $(if $(FRESH),--fresh)
-	NLPEER_LABS=1 NLPEER_CI=1 $(GO) test -run TestAccidents ./labs/nllab
+	NLPEER_LABS=1 NLPEER_CI=1 $(GO) test $(fresh) -run TestAccidents ./labs/nllab
 
 ## make test-debug		the suites on a kernel with detectors, built once (20 minutes); ALL=1: on one for races, too; FRESH=1: all again
 test-debug: commands
