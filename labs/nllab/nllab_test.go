@@ -417,6 +417,59 @@ func TestClass(t *testing.T) {
 	}
 }
 
+// All steps passed, and it is not solved: the score says so as run does.
+func TestPointsAreNotAll(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "03-echo/user/main.go")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(text, "\n// touched\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var untidy bytes.Buffer
+	tidy := event.Result{State: event.Failed, Text: "rmmod echo: device or resource busy\nIs a socket left?"}
+	if err := event.Write(&untidy, event.Event{Tidy: &tidy}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, out, status, record string
+		run, score                int
+		state, why                string
+	}{
+		{"complaint", events(passed, passed), "123", "check\t123\t1\tWARNING\t1.0\n", 123, 1, "complained", "the kernel complained"},
+		{"complaint, seen in the record", events(passed, passed), "0", "check\t0\t1\tWARNING\t1.0\n", 123, 1, "complained", "the kernel complained"},
+		{"not tidy", untidy.String() + events(passed, passed), "1", "check\t1\t0\t\t1.0\n", 1, 1, "partly", tidy.Text},
+		{"solved", events(passed, passed), "0", "check\t0\t0\t\t1.0\n", 0, 0, "solved", ""},
+	} {
+		w.set("run.out", c.out)
+		w.set("run.status", c.status)
+		w.set("record", c.record)
+		w.run("run", "3").want(t, c.name+": run", c.run, "10 of 10 points")
+		first, _, _ := strings.Cut(c.why, "\n")
+		line := "lab  3  10/10  " + c.state
+		if first != "" {
+			line += ": " + first
+		}
+		w.run("score", "--lab", "3", w.dir).want(t, c.name+": score", c.score, line+"\n")
+		r := w.run("score", "--json", "--lab", "3", w.dir)
+		r.want(t, c.name+": score --json", c.score)
+		var got struct {
+			Points int
+			Labs   []struct{ State, Why string }
+		}
+		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+			t.Fatalf("%s: %v in %s", c.name, err, r.out)
+		}
+		if len(got.Labs) != 1 || got.Points != 10 || got.Labs[0].State != c.state || got.Labs[0].Why != c.why {
+			t.Errorf("%s: --json says %s", c.name, r.out)
+		}
+		// And of one's own folder, which remembers it.
+		w.run("score", "--lab", "3").want(t, c.name+": remembered", c.score)
+	}
+}
+
 // The help, and what it says of the exit codes, is there for every command.
 func TestHelp(t *testing.T) {
 	w := newWorld(t)

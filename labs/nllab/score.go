@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nlpeer/labs/internal/event"
 	"nlpeer/labs/internal/grade"
 	"nlpeer/labs/internal/source"
 	"nlpeer/labs/internal/student"
@@ -60,9 +61,10 @@ With --json it prints an object a line and student: student, folder, points, of,
 and labs: a list of lab, name, points, of, state (solved, partly, untouched,
 missing, does not compile, crashed, hung, complained, lost, error), failed (names of
 steps), why, and, of what is remembered: tries, hints, looked (at the solution
-before it was solved).
+before it was solved). All points without "solved" are those of a kernel that
+complained, or of a module that left something behind; why says it.
 
-The exit status is 0 if all points were reached by all.`,
+The exit status is 0 if everything was solved by all.`,
 		Example: "  nllab score\n  nllab score --json class/*/\n  nllab score --lab 3 --lab 4 class/*/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.session(len(args) == 0)
@@ -82,7 +84,7 @@ The exit status is 0 if all points were reached by all.`,
 			}
 			all := true
 			print := func(sc score) error {
-				all = all && sc.Points == sc.Of
+				all = all && sc.solved()
 				if asJSON {
 					return json.NewEncoder(a.out).Encode(sc)
 				}
@@ -172,6 +174,17 @@ func remembered(dir string, labs []*source.Lab, p student.Progress) score {
 	return sc
 }
 
+// solved says that nothing is left to do. All points are not enough: the kernel
+// may have complained, or something may be left after the steps.
+func (sc *score) solved() bool {
+	for _, l := range sc.Labs {
+		if l.State != "solved" {
+			return false
+		}
+	}
+	return sc.Points == sc.Of
+}
+
 func (l *labScore) recall(mine student.Lab) {
 	l.Tries, l.Looked = mine.Tries, mine.Looked
 	for _, n := range mine.Hints {
@@ -225,6 +238,12 @@ func (a *app) gradeLab(ctx context.Context, t grade.Tools, l *source.Lab, dir, k
 	}
 	one.Points, _ = r.Points()
 	one.State = r.State()
+	switch {
+	case one.State == "complained":
+		one.Why = "the kernel complained"
+	case r.Tidy != nil && r.Tidy.State != event.Passed:
+		one.Why = r.Tidy.Text
+	}
 	for _, s := range r.Steps {
 		if s.State != "passed" {
 			one.Failed = append(one.Failed, s.Name)

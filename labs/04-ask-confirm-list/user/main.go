@@ -84,6 +84,18 @@ func verdict(m message) error {
 	return errors.New("the kernel answered, and nobody reads it yet")
 }
 
+// ended takes a message of type NLMSG_DONE apart. It is nil if the list is
+// complete; else the payload is the negative errno that ended it half-way.
+func ended(m message) error {
+	if len(m.Payload) < 4 {
+		return errors.New("an NLMSG_DONE that is too short")
+	}
+	if errno := -int32(binary.NativeEndian.Uint32(m.Payload)); errno != 0 {
+		return refusal{errno: syscall.Errno(errno)}
+	}
+	return nil
+}
+
 // write writes a page, and waits until the kernel has confirmed it.
 func (c *conn) write(p page) error {
 	seq, err := c.send(bookWrite, syscall.NLM_F_ACK, p.number, p.value)
@@ -125,13 +137,14 @@ func (c *conn) list() (pages []page, interrupted bool, err error) {
 		return nil, false, err
 	}
 	// TODO(6): c.next(seq) is the next message of the list. Go on until
-	// NLMSG_DONE; a list that was refused is an NLMSG_ERROR.
+	// NLMSG_DONE, of which ended() says whether the list is complete; a list
+	// that was refused is an NLMSG_ERROR.
 	m, err := c.next(seq)
 	if err != nil {
 		return nil, false, err
 	}
 	if m.Type == syscall.NLMSG_DONE {
-		return nil, false, nil
+		return nil, false, ended(m)
 	}
 	return nil, false, errors.New("lists are not read yet")
 	// TODO(7): did the book change under the list?

@@ -3,7 +3,8 @@
 // Command user listens to what the kernel announces.
 //
 //	user exec COUNT      the programs that are started, COUNT of them
-//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER
+//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER;
+//	                     says which changes it took over, and prints the copy
 package main
 
 import (
@@ -104,7 +105,8 @@ func mirror(until uint32) {
 	for b.number < until {
 		messages, err := receive(fd)
 		// TODO(4): ENOBUFS is no end. It says that something was lost: print
-		// "overrun", and get the whole board again, with b.resync().
+		// "overrun", empty the buffer, with drain(), and get the whole board
+		// again, with b.resync(). In this order.
 		if err != nil {
 			fail("receiving: %v", err)
 		}
@@ -121,12 +123,19 @@ func mirror(until uint32) {
 	}
 }
 
+// drain throws away what is in the buffer of a socket, until nothing is left.
+func drain(fd int) {
+	// TODO(6): while something is left, the kernel drops what is new, and says
+	// so no second time. Receive without waiting until there is nothing.
+}
+
 // apply takes over a change that was announced.
 func (b *board) apply(change []byte) {
 	number, slot, value := native.Uint32(change), native.Uint32(change[4:]), native.Uint32(change[8:])
-	// TODO(6): the list of resync() may know this change, and later ones.
+	// TODO(7): the list of resync() may know this change, and later ones.
 	b.values[slot] = value
 	b.number = number
+	fmt.Printf("change %d\n", number)
 }
 
 // resync makes the copy equal to the board, by asking for all of it.
@@ -134,6 +143,7 @@ func (b *board) resync() {
 	// TODO(5): a request boardList, for a dump, over a socket of its own; then
 	// take over what comes, until NLMSG_DONE. Its messages are like those of
 	// changes, and all have the number of the last change that is in the list.
+	// If it fails, with NLMSG_ERROR or in NLMSG_DONE, there is no list: end.
 }
 
 // open makes a socket, and joins a group unless that is 0.
@@ -172,6 +182,14 @@ func receive(fd int) ([]syscall.NetlinkMessage, error) {
 		}
 		return syscall.ParseNetlinkMessage(buf[:n])
 	}
+}
+
+// failure is the error that an NLMSG_ERROR or an NLMSG_DONE tells of, 0 for none.
+func failure(m syscall.NetlinkMessage) syscall.Errno {
+	if len(m.Data) < 4 {
+		return 0
+	}
+	return syscall.Errno(-int32(native.Uint32(m.Data)))
 }
 
 func fail(format string, args ...any) {

@@ -106,6 +106,18 @@ func verdict(m message) error {
 	return why
 }
 
+// ended takes a message of type NLMSG_DONE apart. It is nil if the list is
+// complete; else the payload is the negative errno that ended it half-way.
+func ended(m message) error {
+	if len(m.Payload) < 4 {
+		return errors.New("an NLMSG_DONE that is too short")
+	}
+	if errno := -int32(binary.NativeEndian.Uint32(m.Payload)); errno != 0 {
+		return refusal{errno: syscall.Errno(errno)}
+	}
+	return nil
+}
+
 // write writes a page, and waits until the kernel has confirmed it.
 func (c *conn) write(p page) error {
 	seq, err := c.send(bookWrite, syscall.NLM_F_ACK, p.number, p.value)
@@ -156,7 +168,7 @@ func (c *conn) list() (pages []page, interrupted bool, err error) {
 		}
 		switch m.Type {
 		case syscall.NLMSG_DONE:
-			return pages, interrupted, nil
+			return pages, interrupted, ended(m)
 		case syscall.NLMSG_ERROR:
 			return nil, false, verdict(m)
 		}

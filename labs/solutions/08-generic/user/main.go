@@ -133,6 +133,9 @@ func list(fd int, id uint16) {
 			case id:
 				fmt.Println(describe(m))
 			case syscall.NLMSG_DONE:
+				if err := ended(m); err != nil {
+					fail("the list is not complete: %v", err)
+				}
 				return
 			case syscall.NLMSG_ERROR:
 				fail("the parrot refuses: %v", reason(m))
@@ -236,6 +239,18 @@ func reason(m syscall.NetlinkMessage) error {
 		words += fmt.Sprintf(" (the attribute at byte %d)", u32(at))
 	}
 	return errors.New(words)
+}
+
+// ended takes the end of a list apart: nil if the list is complete, else the
+// errno by which it ended half-way.
+func ended(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		return fmt.Errorf("an end of %d bytes", len(m.Data))
+	}
+	if errno := syscall.Errno(-int32(native.Uint32(m.Data))); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func dial() (int, error) {

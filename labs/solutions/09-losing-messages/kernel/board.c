@@ -35,6 +35,10 @@ static unsigned int fail;
 module_param(fail, uint, 0644);
 MODULE_PARM_DESC(fail, "how many of the next announcements find no memory");
 
+static unsigned int meanwhile;
+module_param(meanwhile, uint, 0644);
+MODULE_PARM_DESC(meanwhile, "slot 1 becomes this just before the next list is written, and one more just after");
+
 static struct sock *sock;
 
 static DEFINE_MUTEX(lock);	/* what follows */
@@ -81,6 +85,14 @@ static void board_announce(u32 slot)
 	nlmsg_multicast(sock, skb, 0, GROUP, GFP_KERNEL);
 }
 
+/* Change a slot, and tell the group. The caller holds the lock. */
+static void board_update(u32 slot, u32 value)
+{
+	values[slot] = value;
+	number++;
+	board_announce(slot);
+}
+
 static int board_set(const struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 {
 	const struct board_set *set = nlmsg_data(nlh);
@@ -90,9 +102,7 @@ static int board_set(const struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 		return -EINVAL;
 	}
 	mutex_lock(&lock);
-	values[set->slot] = set->value;
-	number++;
-	board_announce(set->slot);
+	board_update(set->slot, set->value);
 	mutex_unlock(&lock);
 	return 0;
 }
@@ -104,10 +114,15 @@ static int board_dump(struct sk_buff *skb, struct netlink_callback *cb)
 		     NLMSG_GOODSIZE - NLMSG_HDRLEN);
 
 	mutex_lock(&lock);
+	if (meanwhile)
+		board_update(1, meanwhile);
 	for (; cb->args[0] < SLOTS; cb->args[0]++)
 		if (board_put(skb, NETLINK_CB(cb->skb).portid,
 			      cb->nlh->nlmsg_seq, NLM_F_MULTI, cb->args[0]))
 			break;
+	if (meanwhile)
+		board_update(1, meanwhile + 1);
+	meanwhile = 0;
 	mutex_unlock(&lock);
 	return skb->len;
 }

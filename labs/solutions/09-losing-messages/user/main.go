@@ -3,7 +3,8 @@
 // Command user listens to what the kernel announces.
 //
 //	user exec COUNT      the programs that are started, COUNT of them
-//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER
+//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER;
+//	                     says which changes it took over, and prints the copy
 package main
 
 import (
@@ -111,6 +112,7 @@ func mirror(until uint32) {
 		messages, err := receive(fd)
 		if err == syscall.ENOBUFS {
 			fmt.Println("overrun")
+			drain(fd)
 			b.resync()
 			continue
 		}
@@ -130,6 +132,21 @@ func mirror(until uint32) {
 	}
 }
 
+// drain throws away what is in the buffer of a socket, until nothing is left.
+func drain(fd int) {
+	buf := make([]byte, 8192)
+	for {
+		_, _, err := syscall.Recvfrom(fd, buf, syscall.MSG_DONTWAIT)
+		switch err {
+		case nil, syscall.EINTR, syscall.ENOBUFS: // the list is yet to come
+		case syscall.EAGAIN:
+			return
+		default:
+			fail("emptying the buffer: %v", err)
+		}
+	}
+}
+
 // apply takes over a change that was announced.
 func (b *board) apply(change []byte) {
 	number, slot, value := native.Uint32(change), native.Uint32(change[4:]), native.Uint32(change[8:])
@@ -138,6 +155,7 @@ func (b *board) apply(change []byte) {
 	}
 	b.values[slot] = value
 	b.number = number
+	fmt.Printf("change %d\n", number)
 }
 
 // resync makes the copy equal to the board, by asking for all of it.
@@ -159,7 +177,10 @@ func (b *board) resync() {
 			case boardChange:
 				b.number = native.Uint32(m.Data)
 				b.values[native.Uint32(m.Data[4:])] = native.Uint32(m.Data[8:])
-			case syscall.NLMSG_DONE:
+			case syscall.NLMSG_ERROR, syscall.NLMSG_DONE:
+				if err := failure(m); err != 0 {
+					fail("receiving the list: %v", err)
+				}
 				return
 			}
 		}
@@ -202,6 +223,14 @@ func receive(fd int) ([]syscall.NetlinkMessage, error) {
 		}
 		return syscall.ParseNetlinkMessage(buf[:n])
 	}
+}
+
+// failure is the error that an NLMSG_ERROR or an NLMSG_DONE tells of, 0 for none.
+func failure(m syscall.NetlinkMessage) syscall.Errno {
+	if len(m.Data) < 4 {
+		return 0
+	}
+	return syscall.Errno(-int32(native.Uint32(m.Data)))
 }
 
 func fail(format string, args ...any) {

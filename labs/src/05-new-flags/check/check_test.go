@@ -59,7 +59,7 @@ func TestLab(t *testing.T) {
 		check.Step{TODO: 4, Points: 1, Name: refuses, Needs: []string{creates}, Do: checkRefused},
 		check.Step{TODO: 5, Points: 1, Name: replaces, Needs: []string{refuses}, Do: checkReplace},
 		check.Step{TODO: 6, Points: 1, Name: appends, Needs: []string{refuses}, Do: checkAppend},
-		check.Step{TODO: 6, Points: 1, Name: wholeOfIt, Needs: []string{replaces, appends}, Do: checkWhole},
+		check.Step{TODO: 6, Points: 1, Name: wholeOfIt, Needs: []string{observed, replaces, appends}, Do: checkWhole},
 	)
 }
 
@@ -469,6 +469,36 @@ func checkWhole(t *check.T) {
 	// And as the program sees it.
 	o := check.Run(t, "", "user/user", "detect", "table")
 	o.Succeeded(t, "user detect table")
+	got := strings.Split(o.Out, "\n")
+	for i := range 16 {
+		flags := row(i)
+		want := line(flags, outcome(flags, false), outcome(flags, true))
+		seen := "(nothing)"
+		if i+1 < len(got) {
+			seen = strings.TrimRight(got[i+1], " ")
+		}
+		if seen == want {
+			continue
+		}
+		text := fmt.Sprintf("user detect table, row %d:\n    %s\nprinted\n    %s\nwant\n    %s", i+1, got[0], seen, want)
+		if strings.HasSuffix(want, " appended") && strings.HasSuffix(seen, " changed") {
+			t.Mistake("appended-is-changed", "%s", text)
+		}
+		t.Fatal(text)
+	}
+}
+
+// outcome is what the program calls a cell of the truth table.
+func outcome(flags uint16, there bool) string {
+	switch err, now := expected(flags, there, 1, 2); {
+	case err != 0:
+		return errno(err)
+	case !there:
+		return "made"
+	case len(now) == 2:
+		return "appended"
+	}
+	return "changed"
 }
 
 // exchange is what the picture shows.

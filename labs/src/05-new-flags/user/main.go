@@ -103,6 +103,19 @@ func outcome(w witness, number int, there bool, flags uint16) string {
 	//| 	return "changed"
 	//| }
 	//| return "made"
+	//> mistake appended-is-changed
+	//| now, err := w.values(number)
+	//| switch {
+	//| case err != nil:
+	//| 	return "not found: " + errorName(err)
+	//| case len(now) == 0:
+	//| 	return "nothing"
+	//| case slices.Equal(now, []int{1}):
+	//| 	return "kept"
+	//| case there:
+	//| 	return "changed"
+	//| }
+	//| return "made"
 	//> end
 }
 

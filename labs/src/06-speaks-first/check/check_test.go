@@ -133,7 +133,7 @@ func inNewNet(f func()) error {
 }
 
 func checkStops(t *check.T) {
-	r := check.TraceKernel(t, []string{"timer/timer_start", "timer/timer_cancel"}, []string{"netlink_kernel_release"})
+	r := check.TraceKernel(t, []string{"timer/timer_start", "timer/timer_cancel"}, append([]string{"netlink_kernel_release"}, stoppers...))
 	check.Insmod(t, "ticker", "interval_ms=3600000")
 
 	timer := ""
@@ -149,12 +149,18 @@ func checkStops(t *check.T) {
 
 	check.Rmmod(t, "ticker")
 	cancelled, released := -1, -1
+	called, by := "", "" // the function of the kernel that was called last, and by which the timer was stopped
 	for i, e := range r.Events() {
 		switch {
-		case e.Name == "timer_cancel" && e.Field("timer") == timer:
-			cancelled = i
+		case e.Name == "timer_start":
+		case e.Name == "timer_cancel":
+			if e.Field("timer") == timer {
+				cancelled, by = i, called
+			}
 		case strings.HasPrefix(e.Name, "netlink_kernel_release"):
 			released = i
+		case !e.Softirq: // what interrupts rmmod has nothing to do with it
+			called = e.Name
 		}
 	}
 	switch {
@@ -162,8 +168,16 @@ func checkStops(t *check.T) {
 		t.Mistake("not-stopped")
 	case released >= 0 && released < cancelled:
 		t.Mistake("socket-first")
+	case !strings.Contains(by, "_sync"):
+		t.Mistake("not-waited")
 	}
 }
+
+// stoppers match the functions that stop a timer. Each pattern has to match
+// something: without _sync, it is del_timer() in 5.10, and timer_delete() or
+// timer_shutdown() since; with it, timer_delete_sync() in all, and
+// timer_shutdown_sync() in most.
+var stoppers = []string{"timer_[ds]*", "*del_timer*"}
 
 func checkRings(t *check.T) {
 	r := check.TraceKernel(t, []string{"timer/timer_expire_entry"}, nil)
@@ -230,29 +244,55 @@ func checkSends(t *check.T) {
 
 func checkAtomic(t *check.T) {
 	check.Insmod(t, "ticker", "interval_ms=10")
-	s := check.DialPort(t, protocol, 0, 1<<(group-1))
-	hear(t, s)
-	r := check.TraceKernel(t, allocations, nil)
-	for err := error(nil); err == nil; { // what was sent before anybody looked
-		_, _, err = s.RecvFrom(0)
+	// One of them gets the message itself, the other one a clone, for which
+	// nlmsg_multicast() was told the flags.
+	listeners := []*check.Socket{
+		check.DialPort(t, protocol, 0, 1<<(group-1)),
+		check.DialPort(t, protocol, 0, 1<<(group-1)),
 	}
-	hear(t, s)
-	hear(t, s)
+	r := check.TraceKernel(t, allocations, nil)
+	for _, s := range listeners {
+		for err := error(nil); err == nil; { // what was sent before anybody looked
+			_, _, err = s.RecvFrom(0)
+		}
+	}
+	for n := 0; !slices.ContainsFunc(r.Events(), isClone); n++ {
+		if n == 10 {
+			t.Fatalf("two listeners have heard %d ticks each, and the kernel's trace shows no clone of a socket buffer", n)
+		}
+		for _, s := range listeners {
+			hear(t, s)
+		}
+	}
+	clone := false
 	for _, e := range socketBuffers(r) {
-		if strings.Contains(e.Field("gfp_flags"), "GFP_KERNEL") {
+		switch {
+		case !strings.Contains(e.Field("gfp_flags"), "GFP_KERNEL"):
+		case isClone(e):
+			clone = true
+		default:
 			t.Mistake("may-sleep")
 		}
+	}
+	if clone {
+		t.Mistake("clone-may-sleep")
 	}
 }
 
 var allocations = []string{"kmem/kmem_cache_alloc", "kmem/kmem_cache_alloc_node", "kmem/kmalloc", "kmem/kmalloc_node"}
+
+// isClone says whether an allocation is that of a second head for the data of a
+// socket buffer.
+func isClone(e check.Event) bool { return strings.HasPrefix(e.Field("call_site"), "skb_clone+") }
 
 // socketBuffers are the allocations of socket buffers in softirq context, where
 // there is nobody in this machine but the ticker who makes any.
 func socketBuffers(r check.KernelTrace) []check.Event {
 	var all []check.Event
 	for _, e := range r.Events() {
-		if site := e.Field("call_site"); e.Softirq && (strings.HasPrefix(site, "__alloc_skb+") || strings.HasPrefix(site, "kmalloc_reserve+")) {
+		site := e.Field("call_site")
+		made := strings.HasPrefix(site, "__alloc_skb+") || strings.HasPrefix(site, "kmalloc_reserve+")
+		if e.Softirq && (made || isClone(e)) {
 			all = append(all, e)
 		}
 	}

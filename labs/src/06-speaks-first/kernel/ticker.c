@@ -74,6 +74,21 @@ static void ticker_send(struct ticker *t)
 	//| memcpy(nlmsg_data(nlh), &t->number, sizeof(t->number));
 	//| nlmsg_end(skb, nlh);
 	//| nlmsg_multicast(t->sk, skb, 0, GROUP, GFP_KERNEL);
+	//> mistake clone-may-sleep
+	//| struct nlmsghdr *nlh;
+	//| struct sk_buff *skb;
+	//|
+	//| skb = nlmsg_new(sizeof(t->number), GFP_ATOMIC);
+	//| if (!skb)
+	//| 	return;
+	//| nlh = nlmsg_put(skb, 0, 0, TICK, sizeof(t->number), 0);
+	//| if (!nlh) {
+	//| 	kfree_skb(skb);
+	//| 	return;
+	//| }
+	//| memcpy(nlmsg_data(nlh), &t->number, sizeof(t->number));
+	//| nlmsg_end(skb, nlh);
+	//| nlmsg_multicast(t->sk, skb, 0, GROUP, GFP_KERNEL);
 	//> mistake number-as-mask
 	//| struct nlmsghdr *nlh;
 	//| struct sk_buff *skb;
@@ -184,6 +199,9 @@ static void __net_exit ticker_net_exit(struct net *net)
 	timer_delete_sync(&t->timer);
 	netlink_kernel_release(t->sk);
 	//> mistake not-stopped
+	//| netlink_kernel_release(t->sk);
+	//> mistake not-waited
+	//| timer_delete(&t->timer);
 	//| netlink_kernel_release(t->sk);
 	//> mistake socket-first
 	//| netlink_kernel_release(t->sk);

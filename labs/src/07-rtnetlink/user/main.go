@@ -94,8 +94,9 @@ func add(fd int, name string, mark uint32) {
 func list(fd int) {
 	send(fd, message(syscall.RTM_GETLINK, syscall.NLM_F_REQUEST|syscall.NLM_F_DUMP, make([]byte, sizeofIfInfo)))
 	//> todo 5
-	//| // TODO(5): print describe(m) for each message that comes, a line each,
-	//| // until the one that says that the list is complete.
+	//| // TODO(5): print describe(m) for each link that comes, a line each, until
+	//| // the message that ends the list: ended(m) says whether it is complete. If
+	//| // the list is refused, reason(m) of an NLMSG_ERROR says why.
 	//> solved
 	for {
 		for _, m := range receive(fd) {
@@ -103,7 +104,12 @@ func list(fd int) {
 			case syscall.RTM_NEWLINK:
 				fmt.Println(describe(m))
 			case syscall.NLMSG_DONE:
+				if err := ended(m); err != nil {
+					fail("the list is not complete: %v", err)
+				}
 				return
+			case syscall.NLMSG_ERROR:
+				fail("the list is refused: %v", reason(m))
 			}
 		}
 	}
@@ -265,6 +271,18 @@ func reason(m syscall.NetlinkMessage) error {
 		words += fmt.Sprintf(" (the attribute at byte %d)", u32(at))
 	}
 	return fmt.Errorf("%s", words)
+}
+
+// ended takes the end of a list apart: nil if the list is complete, else the
+// errno by which it ended half-way.
+func ended(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		return fmt.Errorf("an end of %d bytes", len(m.Data))
+	}
+	if errno := syscall.Errno(-int32(native.Uint32(m.Data))); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func dial() (int, error) {

@@ -3,7 +3,8 @@
 // Command user listens to what the kernel announces.
 //
 //	user exec COUNT      the programs that are started, COUNT of them
-//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER
+//	user mirror NUMBER   keeps a copy of the board, until the change NUMBER;
+//	                     says which changes it took over, and prints the copy
 package main
 
 import (
@@ -125,16 +126,24 @@ func mirror(until uint32) {
 		messages, err := receive(fd)
 		//> todo 4
 		//| // TODO(4): ENOBUFS is no end. It says that something was lost: print
-		//| // "overrun", and get the whole board again, with b.resync().
+		//| // "overrun", empty the buffer, with drain(), and get the whole board
+		//| // again, with b.resync(). In this order.
 		//> solved
 		if err == syscall.ENOBUFS {
 			fmt.Println("overrun")
+			drain(fd)
 			b.resync()
 			continue
 		}
 		//> mistake goes-on
 		//| if err == syscall.ENOBUFS {
 		//| 	fmt.Println("overrun")
+		//| 	continue
+		//| }
+		//> mistake list-first
+		//| if err == syscall.ENOBUFS {
+		//| 	fmt.Println("overrun")
+		//| 	b.resync()
 		//| 	continue
 		//| }
 		//> end
@@ -154,11 +163,31 @@ func mirror(until uint32) {
 	}
 }
 
+// drain throws away what is in the buffer of a socket, until nothing is left.
+func drain(fd int) {
+	//> todo 6
+	//| // TODO(6): while something is left, the kernel drops what is new, and says
+	//| // so no second time. Receive without waiting until there is nothing.
+	//> solved
+	buf := make([]byte, 8192)
+	for {
+		_, _, err := syscall.Recvfrom(fd, buf, syscall.MSG_DONTWAIT)
+		switch err {
+		case nil, syscall.EINTR, syscall.ENOBUFS: // the list is yet to come
+		case syscall.EAGAIN:
+			return
+		default:
+			fail("emptying the buffer: %v", err)
+		}
+	}
+	//> end
+}
+
 // apply takes over a change that was announced.
 func (b *board) apply(change []byte) {
 	number, slot, value := native.Uint32(change), native.Uint32(change[4:]), native.Uint32(change[8:])
-	//> todo 6
-	//| // TODO(6): the list of resync() may know this change, and later ones.
+	//> todo 7
+	//| // TODO(7): the list of resync() may know this change, and later ones.
 	//> solved
 	if number <= b.number {
 		return
@@ -166,6 +195,7 @@ func (b *board) apply(change []byte) {
 	//> end
 	b.values[slot] = value
 	b.number = number
+	fmt.Printf("change %d\n", number)
 }
 
 // resync makes the copy equal to the board, by asking for all of it.
@@ -174,6 +204,7 @@ func (b *board) resync() {
 	//| // TODO(5): a request boardList, for a dump, over a socket of its own; then
 	//| // take over what comes, until NLMSG_DONE. Its messages are like those of
 	//| // changes, and all have the number of the last change that is in the list.
+	//| // If it fails, with NLMSG_ERROR or in NLMSG_DONE, there is no list: end.
 	//> solved
 	fd := open(protocol, 0)
 	defer syscall.Close(fd)
@@ -192,7 +223,10 @@ func (b *board) resync() {
 			case boardChange:
 				b.number = native.Uint32(m.Data)
 				b.values[native.Uint32(m.Data[4:])] = native.Uint32(m.Data[8:])
-			case syscall.NLMSG_DONE:
+			case syscall.NLMSG_ERROR, syscall.NLMSG_DONE:
+				if err := failure(m); err != 0 {
+					fail("receiving the list: %v", err)
+				}
 				return
 			}
 		}
@@ -214,7 +248,10 @@ func (b *board) resync() {
 	//| 		switch m.Header.Type {
 	//| 		case boardChange:
 	//| 			b.values[native.Uint32(m.Data[4:])] = native.Uint32(m.Data[8:])
-	//| 		case syscall.NLMSG_DONE:
+	//| 		case syscall.NLMSG_ERROR, syscall.NLMSG_DONE:
+	//| 			if err := failure(m); err != 0 {
+	//| 				fail("receiving the list: %v", err)
+	//| 			}
 	//| 			return
 	//| 		}
 	//| 	}
@@ -258,6 +295,14 @@ func receive(fd int) ([]syscall.NetlinkMessage, error) {
 		}
 		return syscall.ParseNetlinkMessage(buf[:n])
 	}
+}
+
+// failure is the error that an NLMSG_ERROR or an NLMSG_DONE tells of, 0 for none.
+func failure(m syscall.NetlinkMessage) syscall.Errno {
+	if len(m.Data) < 4 {
+		return 0
+	}
+	return syscall.Errno(-int32(native.Uint32(m.Data)))
 }
 
 func fail(format string, args ...any) {

@@ -71,8 +71,8 @@ func request(index uint32) check.Message {
 func checkPacks(t *check.T) {
 	all := load(t)
 	s := check.Dial(t, check.LabProtocol)
-	s.SetBuffer(4 << 20) // for hundreds of refusals, if it comes to that
-	for _, n := range []int{1, 350 + rand.IntN(20), 2 + rand.IntN(5)} {
+	s.SetBuffer(4 << 20) // for thousands of refusals, if it comes to that
+	for _, n := range []int{1, 350 + rand.IntN(20), 4000 + rand.IntN(100), 2 + rand.IntN(5)} {
 		var requests, want []check.Message
 		for range n {
 			i := rand.Uint32N(values)
@@ -93,6 +93,8 @@ func checkPacks(t *check.T) {
 			case len(messages) == 1 && n > 1:
 				t.Fatalf("%d requests were sent in one datagram; the first datagram of answers has one, and %d requests were refused.\n"+
 					"How large is answers?", n, refused)
+			case refused > 0 && n >= 4000: // fewer have fitted
+				t.Mistake("fixed-size", "Of %d requests in one datagram, %d were answered and %d refused.", n, len(messages), refused)
 			case refused > 0 && len(messages) < 200:
 				t.Mistake("a-page", "Of %d requests in one datagram, %d were answered and %d refused.", n, len(messages), refused)
 			case refused > 0:

@@ -148,6 +148,8 @@ static void values_input(struct sk_buff *skb)
 	//| answers = nlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
 	//> mistake as-asked
 	//| answers = alloc_skb(skb->len, GFP_KERNEL);
+	//> mistake fixed-size
+	//| answers = alloc_skb(16384, GFP_KERNEL);
 	//> end
 	if (!answers)
 		goto unlock;
