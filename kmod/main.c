@@ -110,6 +110,7 @@ static void __net_exit nlpeer_net_exit(struct net *net)
 {
 	struct nlpeer_net *nn = nlpeer_pernet(net);
 
+	nlpeer_raw_put(nn);
 	nlpeer_objects_exit(nn);
 	nlpeer_history_exit(nn);
 	nlpeer_stats_exit(nn);

@@ -70,7 +70,7 @@ struct nlpeer_beacon_config {
  * @heard: the last tick found a listener; the timer's, then the work's
  * @timer: ticks on a fixed grid
  * @work: sends a tick's events, and sets the timer to the next
- * @ticks: ticks handled in time
+ * @ticks: ticks whose work began; the work's, as is @idle
  * @idle: ticks among them without a listener
  * @missed: ticks skipped
  */
@@ -444,6 +444,7 @@ static inline int nlpeer_answers_put(struct nlpeer_answers *a)
 /* raw.c */
 int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send);
 void nlpeer_raw_exit(struct nlpeer_net *nn);
+void nlpeer_raw_put(struct nlpeer_net *nn);
 bool nlpeer_raw_wanted(const struct nlpeer_net *nn, u32 group);
 bool nlpeer_raw_event(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 		      u32 n, const struct nlpeer_cause *cause);

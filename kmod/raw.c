@@ -381,10 +381,12 @@ int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send)
 		cfg.flags |= NL_CFG_F_NONROOT_SEND;
 
 	WRITE_ONCE(nn->raw, netlink_kernel_create(nn->net, protocol, &cfg));
-	if (nn->raw)
-		return 0;
 	/* Who has the number in one namespace has it in all. */
-	return net_eq(nn->net, &init_net) ? -EADDRINUSE : -ENOMEM;
+	if (!nn->raw)
+		return net_eq(nn->net, &init_net) ? -EADDRINUSE : -ENOMEM;
+
+	sock_hold(nn->raw);	/* see nlpeer_raw_put() */
+	return 0;
 }
 
 /**
@@ -396,6 +398,22 @@ int nlpeer_raw_init(struct nlpeer_net *nn, int protocol, bool user_send)
 void nlpeer_raw_exit(struct nlpeer_net *nn)
 {
 	netlink_kernel_release(nn->raw);
+}
+
+/**
+ * nlpeer_raw_put - forget the kernel's socket in a namespace
+ * @nn: the namespace, in which nobody has a socket of the protocol any more
+ *
+ * Requests are charged to it without a reference, and a dump keeps the one that
+ * began it until it ends. So after a load that failed it is needed for longer
+ * than it is open.
+ *
+ * Context: process.
+ */
+void nlpeer_raw_put(struct nlpeer_net *nn)
+{
+	if (nn->raw)
+		sock_put(nn->raw);
 }
 
 /**

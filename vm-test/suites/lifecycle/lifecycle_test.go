@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -304,6 +303,9 @@ func TestFamilyTakenInUse(t *testing.T) {
 	var stop atomic.Bool
 	var came atomic.Int64
 	echo := vmtest.NewEcho(1, vmtest.Random(t, 100)).Bytes()
+	// Who has no room for the beginning of a dump keeps it, and with it the request,
+	// which is charged to the kernel's socket.
+	full := slices.Concat(slices.Repeat(echo, 20), vmtest.RawCarrier.Encode(0, 2, vmtest.GetObjects(0)).Bytes())
 	vmtest.Together(
 		func() {
 			for !stop.Load() {
@@ -312,10 +314,16 @@ func TestFamilyTakenInUse(t *testing.T) {
 					continue
 				}
 				came.Add(1)
-				for range 20 { // some of it after the load has failed
-					s.TrySend(echo)
-					s.TryRecv(3 * time.Millisecond)
+				if err := unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+					t.Error(err)
 				}
+				s.TrySend(full)
+				for range 10 { // some of it after the load has failed
+					s.TrySend(echo)
+					_, _ = unix.Poll(nil, 3)
+				}
+				s.TryRecv(0) // only now does the dump go on
+				s.TrySend(echo)
 				s.Close()
 			}
 		},
