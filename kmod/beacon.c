@@ -48,9 +48,6 @@ static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
 	spin_unlock_irqrestore(&b->lock, flags);
 
 	b->heard = beacon_wanted(nn, &config);
-	atomic64_inc(&b->ticks);
-	if (!b->heard)
-		atomic64_inc(&b->idle);
 	queue_work(beacon_wq, &b->work);
 
 	return HRTIMER_NORESTART;
@@ -103,10 +100,14 @@ static void beacon_work(struct work_struct *work)
 {
 	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
 					     beacon.work);
+	struct nlpeer_beacon *b = &nn->beacon;
 
-	if (nn->beacon.heard)
+	atomic64_inc(&b->ticks);
+	if (b->heard)
 		nlpeer_beacon_send(nn, 1);
-	beacon_next(&nn->beacon);
+	else
+		atomic64_inc(&b->idle);
+	beacon_next(b);
 }
 
 /* Begin a schedule. Caller holds b->control. */
@@ -267,8 +268,13 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 	rearm = next.interval != b->config.interval;
 	if (rearm) {
 		beacon_halt(b);
-		/* The old schedule sends nothing after the caller is answered. */
-		flush_work(&b->work);
+		/*
+		 * The old schedule sends nothing after the caller is answered.
+		 * A tick that waits for its turn behind those of all the other
+		 * namespaces is taken back: so is nobody's request to wait.
+		 */
+		if (cancel_work_sync(&b->work))
+			atomic64_inc(&b->missed);
 	}
 
 	spin_lock_irq(&b->lock);

@@ -82,3 +82,53 @@ func TestBeaconsShareAProcessor(t *testing.T) {
 		t.Errorf("a task makes %.0f turns a second, %.0f without beacons", beset, alone)
 	}
 }
+
+// Who sets his beacon does not wait for those of others: they take turns, and the
+// rest of generic netlink may wait behind the request.
+func TestBeaconSetWaitsForNobody(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0", "objects=1", "object_bytes=1", "history=0")
+	c := vmtest.OpenControl(t)
+	other := vmtest.NewNet(t)
+	var listeners []*vmtest.Socket
+	other.Do(t, func() error {
+		for range 1500 {
+			s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0xffffffff)
+			if err != nil {
+				return err
+			}
+			listeners = append(listeners, s)
+			if err := unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.Cleanup(func() {
+		for _, s := range listeners {
+			s.Close()
+		}
+	})
+	attr := func(typ uint16, value uint32) vmtest.Attr { return vmtest.Attr{Type: typ, Data: vmtest.U32(value)} }
+	// A tick of it is 48,000 events to sockets.
+	theirs := other.Control(t)
+	theirs.Set(t, attr(vmtest.BeaconGroups, 0xffffffff), attr(vmtest.BeaconSize, 4096), attr(vmtest.BeaconInterval, 1))
+	vmtest.Until(t, "the other beacon ticks", func() bool { return theirs.Stats(t).Ticks > 1 })
+
+	const times = 40
+	before, begin := theirs.Stats(t).Ticks, vmtest.Now(t)
+	for i := range uint32(times) {
+		c.Set(t, attr(vmtest.BeaconInterval, 1+i%2))
+		// Its tick is due, and stands behind the other's.
+		for due := vmtest.Now(t) + 3e6; vmtest.Now(t) < due; {
+		}
+	}
+	ticks, took := theirs.Stats(t).Ticks-before, vmtest.Now(t)-begin
+	t.Logf("%d ticks of the other beacon during %d settings of ours, which took %d ms", ticks, times, took/1e6)
+	if ticks > times/2 {
+		t.Errorf("%d ticks of the other beacon went by during %d settings of ours", ticks, times)
+	}
+	c.Set(t, attr(vmtest.BeaconInterval, 0))
+	if s := c.Stats(t); s.Missed == 0 {
+		t.Errorf("no tick was taken back: %+v", s)
+	}
+}
