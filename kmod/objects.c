@@ -488,8 +488,8 @@ int nlpeer_object_del(struct nlpeer_net *nn,
 		return 0;
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	NL_SET_ERR_MSG_ATTR(extack, req->prefix,
-			    "nlpeer: objects come faster than they are deleted; ask again");
+	NL_SET_ERR_MSG(extack,
+		       "nlpeer: objects come faster than they are deleted; ask again");
 	return -EAGAIN;
 }
 
