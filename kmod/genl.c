@@ -12,6 +12,8 @@
 #include "nlpeer.h"
 #include "genl_gen.h"
 
+static bool genl_up;	/* the family is registered, so its groups have numbers */
+
 /* Begin a reply with room for @size bytes of attributes. */
 static struct sk_buff *genl_reply_new(struct genl_info *info, size_t size,
 				      void **hdr)
@@ -490,8 +492,12 @@ int nlpeer_nl_event_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
  */
 int nlpeer_genl_register(void)
 {
+	int err;
+
 	nlpeer_merge_ops(&nlpeer_nl_family);
-	return genl_register_family(&nlpeer_nl_family);
+	err = genl_register_family(&nlpeer_nl_family);
+	WRITE_ONCE(genl_up, !err);
+	return err;
 }
 
 /**
@@ -502,6 +508,7 @@ int nlpeer_genl_register(void)
  */
 void nlpeer_genl_unregister(void)
 {
+	WRITE_ONCE(genl_up, false);
 	genl_unregister_family(&nlpeer_nl_family);
 }
 
@@ -521,7 +528,8 @@ static unsigned int genl_group(u32 group)
  */
 bool nlpeer_genl_wanted(const struct nlpeer_net *nn, u32 group)
 {
-	return genl_has_listeners(&nlpeer_nl_family, nn->net,
+	return READ_ONCE(genl_up) &&
+	       genl_has_listeners(&nlpeer_nl_family, nn->net,
 				  genl_group(group));
 }
 
