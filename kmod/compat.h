@@ -8,11 +8,20 @@
 
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
+#include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
 #include <net/netlink.h>
 #include <net/rtnetlink.h>
+
+#ifndef CONFIG_MODULE_UNLOAD
+/* Who never unloads a module does not count its users. */
+static inline int module_refcount(struct module *mod)
+{
+	return 0;
+}
+#endif
 
 /*
  * NLA_POLICY_MAX_LEN is missing before 7.0 and keeps its limit in 16 signed
