@@ -27,10 +27,12 @@ static void say(int fd, unsigned int port, const char *text)
 	union {
 		struct nlmsghdr header;
 		char bytes[NLMSG_SPACE(TEXT_MAX)];
-	} buf = { 0 };
+	} buf;
 	struct sockaddr_nl to = { 0 };
 	size_t len = strlen(text);
 
+	/* "= { 0 }" promises only the header, and the padding is sent, too. */
+	memset(&buf, 0, sizeof(buf));
 	if (len > TEXT_MAX) {
 		fprintf(stderr, "hello: that is too long\n");
 		exit(1);

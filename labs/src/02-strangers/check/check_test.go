@@ -146,7 +146,7 @@ func checkSender(t *check.T) {
 		t.Fatalf("user listen -port %d listens at port %d", want, port)
 	}
 	if mask := member(t, p, port); mask != "80000005" {
-		t.Fatalf("user listen -groups 0x80000005 is in the groups %s, says /proc/net/netlink", mask)
+		t.Fatalf("user listen -groups 0x80000005 is in the groups %s, says /proc/net/netlink: they are part of the address that open() gives to bind()", mask)
 	}
 	s := check.Dial(t, userSock)
 	word, lie := check.RandomText(1+rand.IntN(40)), freePort()
