@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,6 +116,27 @@ func tidy(t *T) {
 	if left := Sockets(LabProtocol); len(Modules()) > 0 && len(left) > 0 {
 		t.Fatalf("the module is gone, but a socket of protocol %d is left in /proc/net/netlink:\n%s", LabProtocol, indent(strings.Join(left, "\n")))
 	}
+}
+
+// SocketBuffers is how many socket buffers there are in the kernel. A module that
+// forgets some each time makes it grow.
+func SocketBuffers(t *T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "skbuff_head_cache" {
+			n, err := strconv.Atoi(f[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("/proc/slabinfo has no skbuff_head_cache")
+	panic("not reached")
 }
 
 // LabProtocol is the number of the labs' own netlink protocol.

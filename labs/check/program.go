@@ -89,6 +89,33 @@ func start(t *T, as *syscall.Credential, stdin string, name string, args ...stri
 // PID is the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Kept runs a program and says whether the kernel keeps it: it has not ended in the
+// time of Deadline, and cannot be killed either. One that waits for a lock which
+// nobody gives back is like that. (Were the check to send the request itself, it
+// would be kept.)
+func Kept(t *T, name string, args ...string) bool {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	doing(strings.Join(append([]string{name}, args...), " "))
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%s cannot be started: %v", name, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ends is not what was asked
+		close(done)
+	}()
+	for _, patience := range []time.Duration{Deadline(), Deadline() / 5} {
+		select {
+		case <-done:
+			return false
+		case <-time.After(patience):
+			_ = cmd.Process.Kill() // it may have ended by now
+		}
+	}
+	return true
+}
+
 // Signal sends a signal to the program and all that it has started.
 func (p *Process) Signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, s) }
 

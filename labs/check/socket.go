@@ -147,6 +147,34 @@ func (s *Socket) RecvFrom(d time.Duration) ([]byte, *unix.SockaddrNetlink, error
 	}
 }
 
+// Overfill sends a request so often that the answers find no room, as nobody reads
+// them. What the module does about an answer that cannot be sent shows then, and
+// at the latest when memory is used again that it gave back twice. The request is
+// answered as long as there is room; all of that is thrown away.
+func (s *Socket) Overfill(request Message) {
+	s.t.Helper()
+	s.SetBuffer(0)
+	var many []byte
+	for range 64 {
+		many = append(many, request.Bytes()...)
+	}
+	s.Send(many)
+	overrun := false
+	for {
+		_, _, err := s.RecvFrom(0)
+		if errors.Is(err, ErrNothing) {
+			break
+		}
+		if err != nil && err != unix.ENOBUFS {
+			s.t.Fatalf("receiving at port %d: %v", s.PortID, err)
+		}
+		overrun = overrun || err == unix.ENOBUFS
+	}
+	if !overrun {
+		s.t.Fatalf("64 requests in one datagram, and a receive buffer with room for a few answers: recvfrom() says nothing of an overrun, so how many answers were there?")
+	}
+}
+
 // Empty ends the step if anything waits to be received.
 func (s *Socket) Empty(why string) {
 	s.t.Helper()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +28,10 @@ func TestLab(t *testing.T) {
 		check.Step{TODO: 1, Points: 1, Name: loads, Do: socket},
 		check.Step{TODO: 1, Points: 1, Name: "it does not load if the number is taken", Needs: []string{loads}, Do: taken},
 		check.Step{TODO: 2, Points: 1, Name: "a request that asks for an acknowledgment gets one", Needs: []string{loads}, Do: acknowledged},
-		check.Step{TODO: 3, Points: 2, Name: echoes, Needs: []string{loads}, Do: echo},
+		check.Step{TODO: 3, Points: 1, Name: echoes, Needs: []string{loads}, Do: echo},
 		check.Step{TODO: 3, Points: 1, Name: "each message of a datagram is answered", Needs: []string{echoes}, Do: several},
 		check.Step{TODO: 3, Points: 1, Name: "4096 bytes and more come back", Needs: []string{echoes}, Do: long},
+		check.Step{TODO: 3, Points: 1, Name: "answers that find no room harm nobody", Needs: []string{echoes}, Do: noRoom},
 		check.Step{TODO: 2, Points: 1, Name: "what is no request, or lies about its length, is not answered", Needs: []string{loads}, Do: nonsense},
 		check.Step{TODO: 4, Points: 2, Name: "the program sends and receives", Needs: []string{echoes}, Do: program},
 	)
@@ -58,7 +61,10 @@ func socket(t *check.T) {
 // peer is a module that takes the same protocol.
 const peer = "/lib/nlpeer/nlpeer.ko"
 
-func taken(t *check.T) {
+// loadPeer loads it. It is unloaded by the function that is returned, or when the
+// step ends.
+func loadPeer(t *check.T) (unload func()) {
+	t.Helper()
 	f, err := os.Open(peer)
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +73,22 @@ func taken(t *check.T) {
 	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
 		t.Fatalf("insmod %s: %v", peer, err)
 	}
-	t.Cleanup(func() {
-		if err := unix.DeleteModule("nlpeer", unix.O_NONBLOCK); err != nil {
-			t.Errorf("rmmod nlpeer: %v", err)
-		}
+	unload = sync.OnceFunc(func() {
+		check.Until(t, "nlpeer is unloaded", func() bool {
+			err := unix.DeleteModule("nlpeer", unix.O_NONBLOCK)
+			if err != nil && err != unix.EAGAIN { // EAGAIN: a socket that is being taken apart
+				t.Fatalf("rmmod nlpeer: %v", err)
+			}
+			return err == nil
+		})
 	})
-	err = check.TryInsmod(module)
+	t.Cleanup(unload)
+	return unload
+}
+
+func taken(t *check.T) {
+	loadPeer(t)
+	err := check.TryInsmod(module)
 	if err == nil {
 		check.Rmmod(t, module)
 		t.Mistake("unchecked", "Another module has protocol %d already, and yours was loaded all the same.", check.LabProtocol)
@@ -177,10 +193,28 @@ func long(t *check.T) {
 	t.Compare("the answer", answerTo(m, s.PortID).Bytes(), s.Recv("the answer"))
 }
 
+// noRoom shows what becomes of a buffer that could not be sent.
+func noRoom(t *check.T) {
+	check.Insmod(t, module)
+	s := check.Dial(t, check.LabProtocol)
+	s.Overfill(request(check.Random(20)))
+	m := request(check.Random(20))
+	s.Send(m.Bytes())
+	t.Compare("the answer to a request after those", answerTo(m, s.PortID).Bytes(), s.Recv("the answer"))
+}
+
 func program(t *check.T) {
+	// One that answers with an error, as the payload is too long for it.
+	unload := loadPeer(t)
+	got := check.Run(t, "", "user/user", strings.Repeat("x", 70000))
+	if got.Status == 0 {
+		t.Mistake("error-as-answer", "the kernel answered with NLMSG_ERROR, and user/user ended with status 0; it printed %d bytes", len(got.Out))
+	}
+	unload()
+
 	check.Insmod(t, module)
 	text := check.RandomText(1 + rand.IntN(30))
-	got := check.Run(t, "", "user/user", text, "and", text)
+	got = check.Run(t, "", "user/user", text, "and", text)
 	got.Succeeded(t, "user/user "+text)
 	if want := text + "\nand\n" + text + "\n"; got.Out != want {
 		t.Fatalf("user/user %s and %s printed %q, want %q", text, text, got.Out, want)

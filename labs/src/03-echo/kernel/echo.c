@@ -90,6 +90,23 @@ static int echo_one(struct sk_buff *skb, struct nlmsghdr *nlh,
 	//| err = netlink_unicast(sock, answer, portid, MSG_DONTWAIT);
 	//| kfree_skb(answer);
 	//| return err < 0 ? err : 0;
+	//> mistake also-on-failure
+	//| u32 portid = NETLINK_CB(skb).portid;
+	//| struct nlmsghdr *reply;
+	//| struct sk_buff *answer;
+	//| int err;
+	//|
+	//| answer = nlmsg_new(nlmsg_len(nlh), GFP_KERNEL);
+	//| if (!answer)
+	//| 	return -ENOMEM;
+	//| reply = nlmsg_put(answer, portid, nlh->nlmsg_seq, nlh->nlmsg_type, nlmsg_len(nlh), 0);
+	//| memcpy(nlmsg_data(reply), nlmsg_data(nlh), nlmsg_len(nlh));
+	//| err = netlink_unicast(sock, answer, portid, MSG_DONTWAIT);
+	//| if (err < 0) {
+	//| 	nlmsg_free(answer);
+	//| 	return err;
+	//| }
+	//| return 0;
 	//> end
 }
 

@@ -77,5 +77,21 @@ func echo(fd int, seq uint32, payload []byte) ([]byte, error) {
 		return nil, fmt.Errorf("this answers request %d, not %d", binary.NativeEndian.Uint32(buf[8:]), seq)
 	}
 	return buf[headerLen:length], nil
+	//> mistake error-as-answer
+	//| msg := make([]byte, headerLen, headerLen+len(payload))
+	//| binary.NativeEndian.PutUint32(msg[0:], uint32(headerLen+len(payload)))
+	//| binary.NativeEndian.PutUint16(msg[4:], msgEcho)
+	//| binary.NativeEndian.PutUint16(msg[6:], syscall.NLM_F_REQUEST)
+	//| binary.NativeEndian.PutUint32(msg[8:], seq)
+	//| msg = append(msg, payload...)
+	//| if err := syscall.Sendto(fd, msg, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
+	//| 	return nil, err
+	//| }
+	//| buf := make([]byte, headerLen+len(payload)+1024)
+	//| n, _, err := syscall.Recvfrom(fd, buf, 0)
+	//| if err != nil {
+	//| 	return nil, err
+	//| }
+	//| return buf[headerLen:min(n, int(binary.NativeEndian.Uint32(buf)))], nil
 	//> end
 }

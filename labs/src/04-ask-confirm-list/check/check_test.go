@@ -156,22 +156,35 @@ func checkRefused(t *check.T) {
 	}
 }
 
-// reason asks for what is refused, and returns the kernel's text.
-func reason(t *check.T, s *check.Socket, what string, request check.Message) string {
+// refusal asks for what is refused, and returns errno and text, if there is one.
+func refusal(t *check.T, s *check.Socket, what string, request check.Message) (errno syscall.Errno, text string) {
 	t.Helper()
 	got := ask(t, s, what, request)
 	m := check.Parse(t, "the answer to "+what, got)[0]
+	if m.Type != unix.NLMSG_ERROR || len(m.Body) < 4 {
+		t.Fatalf("%s: the answer is of type %d, want NLMSG_ERROR", what, m.Type)
+	}
+	errno = syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Body)))
 	quoted := 4 + (len(request.Bytes())+3)&^3
 	if m.Flags&0x200 == 0 || len(m.Body) < quoted { // NLM_F_ACK_TLVS
-		t.Mistake("no-reason", "%s: the error has no text", what)
+		return errno, ""
 	}
 	for _, a := range check.Attrs(t, "the attributes of an error", m.Body[quoted:]) {
 		if a.Type == 1 { // NLMSGERR_ATTR_MSG
-			return strings.TrimRight(string(a.Data), "\x00")
+			return errno, strings.TrimRight(string(a.Data), "\x00")
 		}
 	}
-	t.Mistake("no-reason", "%s: the error has attributes, but no text", what)
-	return ""
+	return errno, ""
+}
+
+// reason asks for what is refused, and returns the kernel's text.
+func reason(t *check.T, s *check.Socket, what string, request check.Message) string {
+	t.Helper()
+	_, text := refusal(t, s, what, request)
+	if text == "" {
+		t.Mistake("no-reason", "%s: the error has no text", what)
+	}
+	return text
 }
 
 func checkReason(t *check.T) {
@@ -218,6 +231,17 @@ func checkVerdict(t *check.T) {
 	default:
 		t.Fatalf("user write %d=… printed\n    %q, want\n    %q", number, o.Err, want)
 	}
+
+	// A request of another length, so the attributes are at another place.
+	errno, text := refusal(t, s, "reading a page that is not there", read(0, number))
+	o = check.Run(t, "", "user/user", "read", fmt.Sprint(number))
+	want = fmt.Sprintf("user: page %d: %v\n", number, errno)
+	if text != "" {
+		want = fmt.Sprintf("user: page %d: %v: %s\n", number, errno, text)
+	}
+	if o.Err != want {
+		t.Mistake("fixed-place", "user read %d printed\n    %q, want\n    %q", number, o.Err, want)
+	}
 }
 
 func checkRead(t *check.T) {
@@ -256,8 +280,24 @@ func checkRead(t *check.T) {
 	t.Compare("the second answer to "+what+" with NLM_F_ACK", ack(s, request).Bytes(), all[1])
 
 	wantErrno(t, s, "reading a page on which nothing is written", read(0, number-1), unix.ENOENT)
+	if check.Kept(t, "user/user", "read", fmt.Sprint(number)) {
+		t.Mistake("lock-kept", "After an empty page was read, a program that reads page %d does not come back.", number)
+	}
+	before := check.SocketBuffers(t)
+	for range 500 {
+		s.Send(read(0, number-1).Bytes())
+		s.Recv("an answer")
+	}
+	if more := check.SocketBuffers(t) - before; more > 250 {
+		t.Mistake("buffer-lost", "An empty page was read 500 times, and the kernel has %d socket buffers more than before.", more)
+	}
 	wantErrno(t, s, "reading a page that is not there", read(0, bookPages+rand.Uint32N(1000)), unix.ERANGE)
 	wantErrno(t, s, "reading without a number", read(0), unix.EINVAL)
+
+	s.Overfill(read(0, number))
+	request = read(0, number)
+	page.Seq = request.Seq
+	t.Compare("the answer to a request after some that found no room", page.Bytes(), ask(t, s, what, request))
 }
 
 func done(s *check.Socket, seq uint32) check.Message {
@@ -493,7 +533,17 @@ func checkInterrupted(t *check.T) {
 
 func checkAgain(t *check.T) {
 	check.Insmod(t, "book")
-	book := fill(check.Dial(t, check.LabProtocol), 1000+rand.IntN(500))
+	s := check.Dial(t, check.LabProtocol)
+	// Two datagrams hold these. The second one is ready when the first is read, so
+	// the change is before the third one, NLMSG_DONE alone.
+	book := fill(s, 200+rand.IntN(100))
+	listAgain(t, book, "intr-in-pages-only")
+	maps.Copy(book, fill(s, 1000+rand.IntN(500)))
+	listAgain(t, book, "intr-in-done-only")
+}
+
+// listAgain lists the book, and changes a page meanwhile.
+func listAgain(t *check.T, book map[uint32]uint32, mistake string) {
 	number := slices.Min(slices.Collect(maps.Keys(book)))
 	book[number] = check.RandomNumber()
 	setting := fmt.Sprintf("%d=%d", number, book[number])
@@ -501,7 +551,7 @@ func checkAgain(t *check.T) {
 	o.Succeeded(t, "user list "+setting)
 	const again = "the book changed while it was listed: once more\n"
 	if strings.Count(o.Out, again) != 1 {
-		t.Mistake("intr-in-done-only", "user list %s has not noticed that the book changed", setting)
+		t.Mistake(mistake, "user list %s has not noticed that the book changed", setting)
 	}
 	o.Out = strings.Replace(o.Out, again, "", 1)
 	sameLines(t, o, book)

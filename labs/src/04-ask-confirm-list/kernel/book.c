@@ -188,6 +188,75 @@ static int book_read(struct sk_buff *skb, struct nlmsghdr *nlh,
 	//| if (nlh->nlmsg_flags & NLM_F_ACK)
 	//| 	netlink_ack(skb, nlh, 0, extack);
 	//| return nlmsg_unicast(book_socket, answer, NETLINK_CB(skb).portid);
+	//> mistake lock-kept
+	//| struct sk_buff *answer;
+	//| u32 number;
+	//|
+	//| if (nlmsg_len(nlh) < sizeof(number))
+	//| 	return -EINVAL;
+	//| number = *(u32 *)nlmsg_data(nlh);
+	//| if (number >= BOOK_PAGES)
+	//| 	return -ERANGE;
+	//| answer = nlmsg_new(sizeof(struct book_page), GFP_KERNEL);
+	//| if (!answer)
+	//| 	return -ENOMEM;
+	//| mutex_lock(&book_lock);
+	//| if (!book_values[number]) {
+	//| 	nlmsg_free(answer);
+	//| 	return -ENOENT;
+	//| }
+	//| book_put(answer, NETLINK_CB(skb).portid, nlh->nlmsg_seq, 0, number,
+	//| 	 NULL);
+	//| mutex_unlock(&book_lock);
+	//| return nlmsg_unicast(book_socket, answer, NETLINK_CB(skb).portid);
+	//> mistake buffer-lost
+	//| struct sk_buff *answer;
+	//| u32 number;
+	//|
+	//| if (nlmsg_len(nlh) < sizeof(number))
+	//| 	return -EINVAL;
+	//| number = *(u32 *)nlmsg_data(nlh);
+	//| if (number >= BOOK_PAGES)
+	//| 	return -ERANGE;
+	//| answer = nlmsg_new(sizeof(struct book_page), GFP_KERNEL);
+	//| if (!answer)
+	//| 	return -ENOMEM;
+	//| mutex_lock(&book_lock);
+	//| if (!book_values[number]) {
+	//| 	mutex_unlock(&book_lock);
+	//| 	return -ENOENT;
+	//| }
+	//| book_put(answer, NETLINK_CB(skb).portid, nlh->nlmsg_seq, 0, number,
+	//| 	 NULL);
+	//| mutex_unlock(&book_lock);
+	//| return nlmsg_unicast(book_socket, answer, NETLINK_CB(skb).portid);
+	//> mistake also-on-failure
+	//| struct sk_buff *answer;
+	//| u32 number;
+	//| int err;
+	//|
+	//| if (nlmsg_len(nlh) < sizeof(number))
+	//| 	return -EINVAL;
+	//| number = *(u32 *)nlmsg_data(nlh);
+	//| if (number >= BOOK_PAGES)
+	//| 	return -ERANGE;
+	//| answer = nlmsg_new(sizeof(struct book_page), GFP_KERNEL);
+	//| if (!answer)
+	//| 	return -ENOMEM;
+	//| err = -ENOENT;
+	//| mutex_lock(&book_lock);
+	//| if (book_values[number]) {
+	//| 	book_put(answer, NETLINK_CB(skb).portid, nlh->nlmsg_seq, 0,
+	//| 		 number, NULL);
+	//| 	err = 0;
+	//| }
+	//| mutex_unlock(&book_lock);
+	//| if (!err)
+	//| 	err = nlmsg_unicast(book_socket, answer,
+	//| 			    NETLINK_CB(skb).portid);
+	//| if (err)
+	//| 	nlmsg_free(answer);
+	//| return err;
 	//> end
 }
 

@@ -134,6 +134,17 @@ func verdict(m message) error {
 	//| 	why.text = strings.TrimRight(string(b[4:]), "\x00")
 	//| }
 	//| return why
+	//> mistake fixed-place
+	//| errno := -int32(binary.NativeEndian.Uint32(m.Payload))
+	//| if errno == 0 {
+	//| 	return nil
+	//| }
+	//| why := refusal{errno: syscall.Errno(errno)}
+	//| const place = 4 + headerLen + 8
+	//| if m.Flags&flagAckTLVs != 0 && len(m.Payload) > place+4 {
+	//| 	why.text = strings.TrimRight(string(m.Payload[place+4:]), "\x00")
+	//| }
+	//| return why
 	//> end
 }
 
@@ -216,6 +227,10 @@ func (c *conn) list() (pages []page, interrupted bool, err error) {
 		}
 		//> mistake intr-in-done-only
 		//| if m.Type == syscall.NLMSG_DONE && m.Flags&flagDumpIntr != 0 {
+		//| 	interrupted = true
+		//| }
+		//> mistake intr-in-pages-only
+		//| if m.Type != syscall.NLMSG_DONE && m.Flags&flagDumpIntr != 0 {
 		//| 	interrupted = true
 		//| }
 		//> end
