@@ -250,6 +250,18 @@ func checkNoMark(t *check.T) {
 		t.Fatalf("RTM_NEWLINK without a mark is refused, and the reason is %q; want a text that speaks of the mark.\n"+
 			"Whoever asked sees \"Invalid argument\", and may guess which.", a.Text)
 	}
+
+	// The kind alone, as "ip link add type lab" sends it: there is no data at all.
+	r.seq++
+	a = r.do(t, check.Message{
+		Type:  unix.RTM_NEWLINK,
+		Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | unix.NLM_F_CREATE | unix.NLM_F_EXCL,
+		Seq:   r.seq,
+		Body:  append(make([]byte, unix.SizeofIfInfomsg), nest(unix.IFLA_LINKINFO, str(infoKind, "lab")).Bytes()...),
+	})
+	if a.Errno != unix.EINVAL || !strings.Contains(a.Text, "mark") {
+		t.Fatalf("RTM_NEWLINK with nothing but the kind is refused with %v%s; want %v, and a text that speaks of the mark", a.Errno, quoted(a.Text), unix.EINVAL)
+	}
 }
 
 func checkBadMark(t *check.T) {

@@ -107,6 +107,21 @@ static int lab_validate(struct nlattr *tb[], struct nlattr *data[],
 	//| 	NL_SET_ERR_MSG_ATTR(extack, data[LAB_A_MARK],
 	//| 			    "a mark is 1 to 1000");
 	//| return 0;
+	//> mistake no-data
+	//| u32 mark;
+	//|
+	//| if (!data[LAB_A_MARK]) {
+	//| 	NL_SET_ERR_MSG(extack, "a link of kind lab needs a mark");
+	//| 	return -EINVAL;
+	//| }
+	//|
+	//| mark = nla_get_u32(data[LAB_A_MARK]);
+	//| if (mark < 1 || mark > LAB_MARK_MAX) {
+	//| 	NL_SET_ERR_MSG_ATTR(extack, data[LAB_A_MARK],
+	//| 			    "a mark is 1 to 1000");
+	//| 	return -EINVAL;
+	//| }
+	//| return 0;
 	//> end
 }
 

@@ -248,6 +248,8 @@ func checkAnswers(t *check.T) {
 	if a := c.ack(t, m); a.Errno != unix.EINVAL || a.Text == "" {
 		t.Fatalf("a request without a text: %v%s; want %v and a reason", a.Errno, quoted(a.Text), unix.EINVAL)
 	}
+	c.Overfill(c.say(words(textMax), timesMax))
+	c.mustSay(t, "after those")
 }
 
 func checkLists(t *check.T) {
@@ -342,6 +344,26 @@ func checkTells(t *check.T) {
 	c.mustSay(t, "twice")
 	listener.Recv("what was said last")
 	listener.Empty("it was said once")
+
+	r := check.TraceKernel(t, []string{"kmem/kmem_cache_alloc", "kmem/kmem_cache_alloc_node"}, nil)
+	heard := buffers(r, func() { c.mustSay(t, "to somebody") })
+	listener.Close()
+	if alone := buffers(r, func() { c.mustSay(t, "to nobody") }); alone >= heard {
+		t.Mistake("made-for-nobody", "For a request that a listener hears of, %d socket buffers are made, and if nobody listens %d.", heard, alone)
+	}
+}
+
+// buffers is how many socket buffers the kernel makes while f runs.
+func buffers(r check.KernelTrace, f func()) int {
+	r.Clear()
+	f()
+	n := 0
+	for _, e := range r.Events() {
+		if strings.HasPrefix(e.Field("call_site"), "__alloc_skb+") {
+			n++
+		}
+	}
+	return n
 }
 
 func checkResolves(t *check.T) {

@@ -94,6 +94,21 @@ static void parrot_tell(struct net *net)
 	}
 	genlmsg_end(skb, hdr);
 	genlmsg_multicast_netns(&parrot_family, net, skb, 0, 0, GFP_KERNEL);
+	//> mistake made-for-nobody
+	//| struct sk_buff *skb;
+	//| void *hdr;
+	//|
+	//| skb = genlmsg_new(nla_total_size(sizeof(u32)) +
+	//| 		  nla_total_size(TEXT_MAX + 1), GFP_KERNEL);
+	//| if (!skb)
+	//| 	return;
+	//| hdr = genlmsg_put(skb, 0, 0, &parrot_family, 0, PARROT_CMD_HEARD);
+	//| if (!hdr || parrot_put(skb, heard)) {
+	//| 	nlmsg_free(skb);
+	//| 	return;
+	//| }
+	//| genlmsg_end(skb, hdr);
+	//| genlmsg_multicast_netns(&parrot_family, net, skb, 0, 0, GFP_KERNEL);
 	//> end
 }
 
@@ -157,6 +172,18 @@ static int parrot_echo(struct sk_buff *request, struct genl_info *info)
 	//| 	return -EMSGSIZE;
 	//| }
 	//| return genlmsg_reply(skb, info);
+	//> mistake also-on-failure
+	//| hdr = genlmsg_put_reply(skb, info, &parrot_family, 0, PARROT_CMD_ECHO);
+	//| if (!hdr || nla_put_string(skb, PARROT_A_TEXT, words)) {
+	//| 	nlmsg_free(skb);
+	//| 	return -EMSGSIZE;
+	//| }
+	//| genlmsg_end(skb, hdr);
+	//| if (genlmsg_reply(skb, info)) {
+	//| 	nlmsg_free(skb);
+	//| 	return -EAGAIN;
+	//| }
+	//| return 0;
 	//> end
 }
 
