@@ -120,6 +120,8 @@ static int values_request(struct sk_buff *skb, struct nlmsghdr *nlh,
 	index = *(u32 *)nlmsg_data(nlh);
 	if (index >= VALUES)
 		return -EINVAL;
+	if (!answers)
+		return -ENOMEM;
 
 	return values_put(answers, portid, nlh, index);
 }
@@ -136,14 +138,11 @@ static void values_input(struct sk_buff *skb)
 	 * be in skb, at least NLMSG_HDRLEN + 4 bytes each.
 	 */
 	answers = nlmsg_new(sizeof(struct value), GFP_KERNEL);
-	if (!answers)
-		goto unlock;
 	netlink_rcv_skb(skb, values_request);
-	if (answers->len)
+	if (answers && answers->len)
 		netlink_unicast(sock, answers, portid, MSG_DONTWAIT);
 	else
-		kfree_skb(answers);
-unlock:
+		kfree_skb(answers);	/* NULL is all right */
 	mutex_unlock(&lock);
 }
 

@@ -15,7 +15,7 @@
 #define TABLE_VALUES	8	/* of one entry */
 #define TABLE_ENTRIES	1000
 
-/* The types of messages; the payload is u32 numbers. user/table.go has the same. */
+/* The types of messages; the payload is u32 numbers. user/witness.go has the same. */
 enum {
 	TABLE_NEW = NLMSG_MIN_TYPE,	/* program: key, value; kernel: key, values */
 	TABLE_DEL,			/* program: key */

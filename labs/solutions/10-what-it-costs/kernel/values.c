@@ -119,6 +119,8 @@ static int values_request(struct sk_buff *skb, struct nlmsghdr *nlh,
 	index = *(u32 *)nlmsg_data(nlh);
 	if (index >= VALUES)
 		return -EINVAL;
+	if (!answers)
+		return -ENOMEM;
 
 	return values_put(answers, portid, nlh, index);
 }
@@ -131,14 +133,11 @@ static void values_input(struct sk_buff *skb)
 	mutex_lock(&lock);
 	answers = alloc_skb(skb->len / (NLMSG_HDRLEN + sizeof(u32)) *
 			    nlmsg_total_size(sizeof(struct value)), GFP_KERNEL);
-	if (!answers)
-		goto unlock;
 	netlink_rcv_skb(skb, values_request);
-	if (answers->len)
+	if (answers && answers->len)
 		netlink_unicast(sock, answers, portid, MSG_DONTWAIT);
 	else
-		kfree_skb(answers);
-unlock:
+		kfree_skb(answers);	/* NULL is all right */
 	mutex_unlock(&lock);
 }
 
