@@ -384,10 +384,11 @@ const (
 	// that was not reached yet with ERANGE: the peer was loaded anew
 	// since. Both errors stand in the message that ends the dump.
 	CmdEventGet = 6
-	// Make or change an object, as flags say; protocol.md has the table of
-	// all combinations. EEXIST and ENOENT mean that the flags do not allow
-	// it, ENOSPC that the table or the object is full. Needs CAP_NET_ADMIN
-	// in the user namespace that owns the network namespace.
+	// Make or change an object, as flags say; all combinations of them are
+	// in the table "NEW" of docs/protocol.md. EEXIST and ENOENT mean that
+	// the flags do not allow it, ENOSPC that the table or the object is
+	// full. Needs CAP_NET_ADMIN in the user namespace that owns the
+	// network namespace.
 	CmdObjectNew = 7
 	// Delete the object with a key, or all that have a prefix: none is no
 	// error then, and the empty prefix is that of all. ENOENT means that

@@ -359,7 +359,7 @@ func (w *docWriter) errors(genl *spec) {
 	w.row("`EINVAL`", "an attribute is unknown to the operation, has the wrong length for its type, or bytes are left over behind the last")
 	w.row("`ERANGE`", "a value or a length is outside the limits of the attribute")
 	w.printf("\n")
-	w.para("Linux 6.12 looks at no attribute of an operation that takes none; 6.1 and 7.3 refuse any.")
+	w.para("Linux 6.12 looks at no attribute of an operation that takes none; 5.10, 6.1 and 7.3 refuse any.")
 	w.para("Linux 6.1 and later also answer EINVAL if the reserved field of genlmsghdr is not 0 or nlmsg_flags has a flag that means " +
 		"nothing here. What the raw protocol refuses stands with the protocol and its operations.")
 }
