@@ -247,7 +247,8 @@ func (b *Batch) refuse(op string, err error) {
 // from going on. The error of Do says that the whole could not be carried to its
 // end: that of ctx, [os.ErrDeadlineExceeded] after Config.Timeout,
 // [net.ErrClosed], or one that the socket reports. What was answered before was
-// told of, and the Conn goes on to work; of the other requests those that were
+// told of, also what nobody had waited for at the end of ctx, and the Conn goes on to
+// work; of the other requests those that were
 // sent are carried out all the same, and their answers are dropped.
 //
 // A datagram has at most 96 KiB and what the send buffer allows (SO_SNDBUF in

@@ -189,6 +189,11 @@ func (c *Conn) begin(lim *limit) error {
 	if err := lim.ctx.Err(); err != nil {
 		return err
 	}
+	return c.beginLate(lim)
+}
+
+// beginLate is begin also after the end of the context.
+func (c *Conn) beginLate(lim *limit) error {
 	if err := c.lock.acquire(lim); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -140,12 +141,13 @@ func (f *flight) land() {
 // onWay says that an answer is waited for.
 func (f *flight) onWay() bool { return f.free != f.size }
 
-// send sends of a batch as much as there is room for the answers to.
+// send sends of a batch as much as there is room for the answers to. It sends
+// nothing after the end of the context, and takes the answers that are there then.
 func (f *flight) send(lim *limit, b *Batch) error {
 	c := f.c
 	for b.sent < len(b.reqs) && !f.overrun {
 		if err := lim.ctx.Err(); err != nil {
-			return err
+			return cmp.Or(f.receiveAll(lim), err)
 		}
 		d := f.pack(b)
 		if d.next == b.sent {
@@ -247,12 +249,10 @@ func (f *flight) cut(b *Batch) packed {
 }
 
 // receive takes one datagram and the answers in it. If there is none, it waits
-// for one, or says so.
+// for one, or says so. The context is for waiting alone: what is there by its end
+// came in time.
 func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 	c := f.c
-	if err := lim.ctx.Err(); err != nil {
-		return false, err
-	}
 	for {
 		c.n, c.errno = recv(c.fd, c.buf, c.raw)
 		if c.errno == unix.EAGAIN {
@@ -286,6 +286,16 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 			return false, os.NewSyscallError("recvfrom", c.errno)
 		}
 	}
+}
+
+// receiveAll takes what there is, and waits for nothing.
+func (f *flight) receiveAll(lim *limit) error {
+	for f.onWay() {
+		if got, err := f.receive(lim, false); err != nil || !got {
+			return err
+		}
+	}
+	return nil
 }
 
 // walkEchoes gives the answers at the front of a datagram to whom they are for,

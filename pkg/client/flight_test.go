@@ -533,3 +533,67 @@ func TestBatchAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Who stops asking has the answers that are there: a context that ends when a
+// request has left ends nothing that came of it, and nothing more is sent.
+func TestAnswersAreTakenAfterTheEnd(t *testing.T) {
+	t.Run("batch", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(background(t))
+		c := dialSelf(t, client.Config{Tap: func(d client.Crossing) {
+			if d.Sent {
+				cancel()
+			}
+		}})
+		answers, err := do(ctx, c, echoBatch(c, 2))
+		if err != nil {
+			t.Error(err)
+		}
+		diffAnswers(t, []got{{0, "0", nil}, {1, "1", nil}}, answers)
+	})
+	t.Run("batch of several datagrams", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(background(t))
+		c := dialSelf(t, client.Config{Tap: func(d client.Crossing) {
+			if d.Sent {
+				cancel()
+			}
+		}})
+		c.SetMost(50)
+		b := echoBatch(c, 4)
+		answers, err := do(ctx, c, b)
+		wantError(t, err, context.Canceled)
+		diffAnswers(t, []got{{0, "0", nil}, {1, "1", nil}}, answers)
+		if sent, received := b.Datagrams(); sent != 1 || received != 1 {
+			t.Errorf("%d datagrams sent, %d received", sent, received)
+		}
+		if answers, err = do(background(t), c, b); err != nil || len(answers) != 4 || c.Counters() != (client.Counters{}) {
+			t.Errorf("the next Do: %v, %v, %+v", answers, err, c.Counters())
+		}
+	})
+	t.Run("pipeline", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(background(t))
+		p, answers := pipelineUser(t, client.Config{}, client.PipelineConfig{Batch: 2, Sending: func(int, int) { cancel() }}, 0)
+		echoAll(t, p, "0")
+		if err := p.Echo(ctx, []byte("1")); err != nil {
+			t.Error(err)
+		}
+		diffAnswers(t, []got{{0, "0", nil}, {1, "1", nil}}, *answers)
+		wantError(t, p.Drain(ctx), context.Canceled)
+	})
+	t.Run("pipeline to a process", func(t *testing.T) {
+		u := newUser(t)
+		p, answers := pipelineUser(t, client.Config{}, client.PipelineConfig{Batch: 1}, u.port)
+		echoAll(t, p, "0", "1", "2")
+		m, from := u.requests(3)
+		ctx, cancel := context.WithCancel(background(t))
+		cancel()
+		u.send(from, answer(m[0], from, m[0].Body))
+		wantError(t, p.Echo(ctx, []byte("not sent")), context.Canceled)
+		diffAnswers(t, []got{{0, "0", nil}}, *answers)
+		u.send(from, answer(m[1], from, m[1].Body))
+		wantError(t, p.Drain(ctx), context.Canceled)
+		diffAnswers(t, []got{{0, "0", nil}, {1, "1", nil}}, *answers)
+		if n := p.Counters(); n.Sent != 3 {
+			t.Errorf("counters %+v", n)
+		}
+	})
+}

@@ -139,7 +139,9 @@ func (p *Pipeline) Echo(ctx context.Context, payload []byte) error {
 //
 // It fails with the error of ctx, [net.ErrClosed], or one that the socket
 // reports, but not if the kernel refuses a datagram: that is an [Answer] to each of
-// its requests. What was not tried to be sent by then is by the next Flush.
+// its requests. What was not tried to be sent by then is by the next Flush. After
+// the end of ctx it sends nothing, but takes the answers that are there; it does not
+// fail then if that was all there was to do.
 func (p *Pipeline) Flush(ctx context.Context) error { return p.run(ctx, false) }
 
 // Drain does what [Pipeline.Flush] does, and waits until all requests have come
@@ -155,11 +157,15 @@ func (p *Pipeline) run(ctx context.Context, all bool) error {
 	const op = "pipeline"
 	c := p.c
 	lim := limit{ctx: ctx}
-	if err := c.begin(&lim); err != nil {
+	if err := c.beginLate(&lim); err != nil {
 		return opError(op, err)
 	}
 	defer c.lock.release()
 	f := &c.flight
+	// Answers that came before the end of ctx are taken after it.
+	if err := ctx.Err(); err != nil && !f.onWay() {
+		return opError(op, err)
+	}
 	err := p.stream(f, &lim, all)
 	p.answers.Store(uint64(p.made - f.unfinished()))
 	p.failed.Store(f.failed)

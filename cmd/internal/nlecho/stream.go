@@ -109,7 +109,10 @@ func (st *stream) run(conn streamer, source source) error {
 			pause(st.ctx, st.interval-time.Since(began))
 		}
 	}
-	return st.broken(st.ctx.Err())
+	if st.ctx.Err() == nil {
+		return nil // nobody reads what is printed
+	}
+	return st.broken(conn.Drain(st.ctx)) // what is there came in time
 }
 
 // batch makes the messages of a datagram. more is false after the last one.
