@@ -116,6 +116,7 @@ func (o *options) castAll(ctx context.Context, p *printer, c caster, source sour
 			n, err := c.Listeners(ctx, group)
 			if err == nil {
 				err = c.Multicast(group, message)
+				o.tap.Show()
 			}
 			if err != nil {
 				return err

@@ -3,16 +3,24 @@
 package nlecho_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
+	"nlpeer/cmd/internal/cli"
 	"nlpeer/cmd/internal/clitest"
 	"nlpeer/cmd/internal/nlecho"
+	"nlpeer/pkg/capture"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
 )
@@ -94,5 +102,74 @@ func TestToErrors(t *testing.T) {
 		if diff := cmp.Diff(clitest.Result{Code: 2, Err: "nlecho: " + test.want + "\n"}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.args, diff)
 		}
+	}
+}
+
+// Messages are shown and recorded as they leave, not at the end.
+func TestCastIsShown(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cast.pcapng")
+	cmd := clitest.Process(t, strings.Fields("--via usersock -g 1-2 -i 100 -c 2 -w 20 -x --write "+file+" hi")...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	var order []string
+	for len(order) < 4 && lines.Scan() {
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, "sent: "):
+			order = append(order, "shown")
+		case strings.HasPrefix(line, "2 bytes to group "):
+			order = append(order, "sent")
+		}
+	}
+	if diff := cmp.Diff([]string{"shown", "sent", "shown", "sent"}, order); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
+
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := capture.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		p, err := r.Next()
+		if err != nil || p.Protocol != unix.NETLINK_USERSOCK || len(p.Data) != wire.HeaderLen+wire.Align(2) {
+			t.Errorf("recorded so far: %+v, %v", p, err)
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	cmd.Wait()
+	if want := "1 transmitted, 0 heard"; last != want || cmd.ProcessState.ExitCode() != cli.ExitFailed {
+		t.Errorf("the last line is %q, want %q; %v", last, want, cmd.ProcessState)
+	}
+}
+
+func TestCastIsShownInJSON(t *testing.T) {
+	got := clitest.Run(t.Context(), nlecho.Command, strings.Fields("--via usersock -g 1-2 -i 0 -c 2 -x -o json hi")...)
+	var types []string
+	for line := range strings.Lines(got.Out) {
+		var v struct{ Type string }
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		types = append(types, v.Type)
+	}
+	want := append(slices.Repeat([]string{"message", "sent"}, 4), "summary")
+	if diff := cmp.Diff(want, types); diff != "" || got.Code != cli.ExitFailed {
+		t.Errorf("%+v (-want +got):\n%s", got, diff)
 	}
 }
