@@ -111,9 +111,12 @@ func (o *options) castAll(ctx context.Context, p *printer, c caster, source sour
 
 		now := time.Now()
 		message := wire.AppendMessage(nil, wire.Header{Type: wire.MsgEcho, Seq: uint32(*sent + 1), PortID: c.PortID()}, payload)
-		any := false
+		out, any := false, false
 		for _, group := range cli.Groups(o.groups) {
 			n, err := c.Listeners(ctx, group)
+			if err != nil && ctx.Err() != nil {
+				break // the end, for the other groups
+			}
 			if err == nil {
 				err = c.Multicast(group, message)
 				o.tap.Show()
@@ -121,10 +124,12 @@ func (o *options) castAll(ctx context.Context, p *printer, c caster, source sour
 			if err != nil {
 				return err
 			}
-			any = any || n > 0
+			out, any = true, any || n > 0
 			p.sent(*sent+1, group, n, payload, now)
 		}
-		*sent++
+		if out {
+			*sent++
+		}
 		if any {
 			*heard++
 		}

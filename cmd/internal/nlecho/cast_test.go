@@ -25,7 +25,8 @@ import (
 	"nlpeer/pkg/wire"
 )
 
-// A caster that keeps what it is to send; group 1 has two listeners.
+// A caster that keeps what it is to send; group 1 has two listeners, and to count
+// those of group 9 takes for ever.
 type caster struct {
 	cfg    client.Config
 	err    error
@@ -49,7 +50,11 @@ func (c *caster) Multicast(group uint32, b []byte) error {
 
 func (c *caster) PortID() uint32 { return 77 }
 func (c *caster) Close() error   { return nil }
-func (c *caster) Listeners(_ context.Context, group uint32) (int, error) {
+func (c *caster) Listeners(ctx context.Context, group uint32) (int, error) {
+	if group == 9 {
+		<-ctx.Done()
+		return 0, &client.OpError{Op: "sockets", Err: ctx.Err()}
+	}
 	return map[uint32]int{1: 2}[group], nil
 }
 
@@ -66,6 +71,8 @@ func TestCast(t *testing.T) {
 		{"-g 1 -o json hi", nil, clitest.Result{Out: `{"type":"sent","seq":1,"port":77,"group":1,"listeners":2,"bytes":2,"unix_ns":946684800000000000}
 {"type":"summary","transmitted":1,"heard":1,"time_ns":0}
 `}},
+		{"-g 9 -w 1 hi", nil, clitest.Result{Code: 1, Out: "0 transmitted, 0 heard\n"}},
+		{"-g 1,9 -w 1 -c 2 hi", nil, clitest.Result{Out: "2 bytes to group 1: seq=1 port=77 listeners=2\n1 transmitted, 1 heard\n"}},
 		{"-g 1 hi", &client.OpError{Op: "send", Err: syscall.ENOBUFS}, clitest.Result{Code: 2, Out: "0 transmitted, 0 heard\n", Err: "nlecho: no buffer space available\n"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
@@ -76,7 +83,7 @@ func TestCast(t *testing.T) {
 					t.Errorf("result (-want +got):\n%s", diff)
 				}
 				want := wire.Message{Header: wire.Header{Len: 18, Type: wire.MsgEcho, Seq: 1, PortID: 77}, Body: []byte("hi")}
-				if diff := cmp.Diff(want, c.sent[0]); diff != "" {
+				if diff := cmp.Diff(want, append(c.sent, want)[0]); diff != "" {
 					t.Errorf("sent (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff(client.Config{Carrier: client.UserSock, PortID: 77}, c.cfg); diff != "" {
