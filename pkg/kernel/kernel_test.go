@@ -3,12 +3,14 @@
 package kernel_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"nlpeer/pkg/client"
@@ -185,6 +188,96 @@ func TestParseRoute(t *testing.T) {
 	}
 }
 
+// What the library that decodes does not know or refuses, and the kernel sends, is
+// passed on as it is. Malformed it is an error.
+func TestParseRouteOfOthers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		typ    uint16
+		header int
+		attrs  []byte
+	}{
+		"link with a short address":   {unix.RTM_NEWLINK, 16, wire.AppendAttr(nil, unix.IFLA_ADDRESS, []byte{1})},
+		"address of MCTP":             {unix.RTM_NEWADDR, 8, wire.AppendUint8(nil, unix.IFA_LOCAL, 8)},
+		"neighbour with a short time": {unix.RTM_DELNEIGH, 12, wire.AppendUint8(nil, unix.NDA_CACHEINFO, 9)},
+		"route of Phonet":             {unix.RTM_NEWROUTE, 12, wire.AppendUint8(nil, unix.RTA_DST, 0x6c)},
+		"rule with something unknown": {unix.RTM_NEWRULE, 12, wire.AppendUint8(nil, 25, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := wire.Message{Header: wire.Header{Type: tt.typ, Flags: wire.FlagReplace}, Body: append(make([]byte, tt.header), tt.attrs...)}
+			c, err := kernel.ParseRoute(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			diff(t, "change", kernel.RouteChange{Type: tt.typ, Flags: wire.FlagReplace, Body: m.Body}, c)
+			for n := range tt.header {
+				if c, err := kernel.ParseRoute(wire.Message{Header: m.Header, Body: m.Body[:n]}); !errors.Is(err, kernel.ErrRoute) {
+					t.Errorf("%d bytes: %+v, %v", n, c, err)
+				}
+			}
+			m.Body = append(m.Body, 9, 0, 1, 0) // an attribute that is longer than the message
+			if c, err := kernel.ParseRoute(m); !errors.Is(err, kernel.ErrRoute) {
+				t.Errorf("malformed: %+v, %v", c, err)
+			}
+		})
+	}
+}
+
+// A rule that the running kernel knows more of than the library.
+func TestRouteUnknownToTheLibrary(t *testing.T) {
+	ns := newNetNS(t)
+	l, err := kernel.ListenRoute(background(t), client.ListenConfig{NetNS: ns, Groups: []uint32{8}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const dscp = 25                                                                  // FRA_DSCP, since Linux 6.13
+	rule := []byte{unix.AF_INET, 0, 0, 0, 254, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0} // struct fib_rule_hdr
+	rule = wire.AppendUint8(rule, dscp, 10)
+	_, err = c.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_NEWRULE, Flags: netlink.Request | netlink.Acknowledge | netlink.Create},
+		Data:   rule,
+	})
+	if errors.Is(err, syscall.EINVAL) {
+		t.Skip("the kernel does not know it either")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, err := range l.Changes(background(t)) {
+		if err != nil || c.Type != unix.RTM_NEWRULE || c.Group != 8 || c.Rule != nil || len(c.Body) < len(rule) {
+			t.Errorf("%+v, %v", c, err)
+		}
+		break
+	}
+}
+
+// newNetNS returns a file descriptor of a new network namespace.
+func newNetNS(t *testing.T) int {
+	t.Helper()
+	fd, failed := -1, make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		}
+		failed <- err
+	}()
+	if err := <-failed; err != nil {
+		if os.Getenv("NLPEER_CI") == "1" {
+			t.Fatalf("needs root, to make a network namespace: %v", err)
+		}
+		t.Skipf("needs root, to make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
 func TestParseFIB(t *testing.T) {
 	b := []byte{10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 254, 24, 1, 1, 253, 0, 0, 0, 0}
 	got, err := kernel.ParseFIB(b)
@@ -332,7 +425,7 @@ func FuzzParseRoute(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
 		c, err := kernel.ParseRoute(wire.Message{Header: wire.Header{Type: typ}, Body: b})
-		if err != nil && !errors.Is(err, kernel.ErrRoute) {
+		if err != nil && !errors.Is(err, kernel.ErrRoute) || err == nil && !bytes.Equal(c.Body, b) {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})

@@ -31,8 +31,10 @@ var RouteGroups = []string{
 var RouteDefault = []uint32{1, 3, 5, 7, 9, 11}
 
 // A RouteChange is one message of NETLINK_ROUTE about what has changed. At most
-// one of the pointers is not nil; all are nil for messages that are not decoded
-// here, which are none of links, addresses, neighbours, routes and rules.
+// one of the pointers is not nil; all are nil for messages that are not decoded:
+// those about none of links, addresses, neighbours, routes and rules, and those
+// with something that package rtnetlink refuses, such as an attribute of a rule that
+// is newer than it, or an address that is too short to be of Ethernet or IP.
 type RouteChange struct {
 	// Group is the multicast group that it was sent to.
 	Group uint32
@@ -150,7 +152,8 @@ func (r *Route) Changes(ctx context.Context) iter.Seq2[RouteChange, error] {
 	}
 }
 
-// ErrRoute says that the body of a message makes no sense.
+// ErrRoute says that the body of a message makes no sense: it is shorter than its
+// fixed header, or its attributes do not fit.
 var ErrRoute = errors.New("message of NETLINK_ROUTE makes no sense")
 
 // ParseRoute decodes a message of NETLINK_ROUTE. Group and NSID are left 0. It
@@ -161,15 +164,15 @@ func ParseRoute(m wire.Message) (RouteChange, error) {
 	var err error
 	switch m.Type &^ 3 {
 	case unix.RTM_NEWLINK:
-		c.Link, err = decode[rtnetlink.LinkMessage](m.Body)
+		c.Link, err = decode[rtnetlink.LinkMessage](m.Body, unix.SizeofIfInfomsg)
 	case unix.RTM_NEWADDR:
-		c.Address, err = decode[rtnetlink.AddressMessage](m.Body)
+		c.Address, err = decode[rtnetlink.AddressMessage](m.Body, unix.SizeofIfAddrmsg)
 	case unix.RTM_NEWNEIGH:
-		c.Neigh, err = decode[rtnetlink.NeighMessage](m.Body)
+		c.Neigh, err = decode[rtnetlink.NeighMessage](m.Body, unix.SizeofNdMsg)
 	case unix.RTM_NEWROUTE:
-		c.Route, err = decode[rtnetlink.RouteMessage](m.Body)
+		c.Route, err = decode[rtnetlink.RouteMessage](m.Body, unix.SizeofRtMsg)
 	case unix.RTM_NEWRULE:
-		c.Rule, err = decode[rtnetlink.RuleMessage](m.Body)
+		c.Rule, err = decode[rtnetlink.RuleMessage](m.Body, unix.SizeofRtMsg) // as long as struct fib_rule_hdr
 	}
 	if err != nil {
 		return RouteChange{}, fmt.Errorf("%w (type %d): %w", ErrRoute, m.Type, err)
@@ -177,14 +180,24 @@ func ParseRoute(m wire.Message) (RouteChange, error) {
 	return c, nil
 }
 
-// decode lets the library decode a body. It copies what it keeps.
+// decode lets the library decode a body with a fixed header, of which it copies
+// what it keeps. It returns nil if the library refuses what is well-formed: the
+// kernel knows more than it, and what it sent makes sense.
 func decode[T any, P interface {
 	*T
 	UnmarshalBinary([]byte) error
-}](body []byte) (P, error) {
+}](body []byte, header int) (P, error) {
+	if len(body) < header {
+		return nil, fmt.Errorf("%d bytes instead of %d or more", len(body), header)
+	}
+	for _, err := range wire.Attrs(body[header:]) {
+		if err != nil {
+			return nil, err
+		}
+	}
 	p := P(new(T))
 	if err := p.UnmarshalBinary(body); err != nil {
-		return nil, err
+		return nil, nil
 	}
 	return p, nil
 }
