@@ -250,15 +250,12 @@ func prefix(a net.IP, length uint8, all string) string {
 
 func newRouteLine(c *kernel.RouteChange, name func(index uint32) string) *routeLine {
 	l := &routeLine{Type: "change", Action: c.Action(), Group: c.Group, GroupName: routeGroup(c.Group), NSID: nsid(c.NSID)}
+	if c.NSID != client.OwnNSID {
+		name = func(index uint32) string { return fmt.Sprintf("if%d", index) } // names are of our namespace
+	}
 	link := func(index uint32) {
-		if index == 0 {
-			return
-		}
-		l.Index = index
-		if c.NSID == client.OwnNSID {
-			l.Link = name(index)
-		} else {
-			l.Link = fmt.Sprintf("if%d", index) // names are of our namespace
+		if index != 0 {
+			l.Index, l.Link = index, name(index)
 		}
 	}
 	switch {

@@ -227,9 +227,20 @@ func TestRouteLines(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, test.text)
 		}
 	}
-	elsewhere := kernel.RouteChange{Type: unix.RTM_NEWNEIGH, NSID: 4, Neigh: &rtnetlink.NeighMessage{Index: 2}}
-	if got, want := nlsub.RouteText(&elsewhere, name), "new neigh  dev if2 state none nsid=4"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	// Numbers of links are of a namespace, and the names are of ours.
+	for _, test := range []struct {
+		change kernel.RouteChange
+		text   string
+	}{
+		{kernel.RouteChange{Type: unix.RTM_NEWNEIGH, Neigh: &rtnetlink.NeighMessage{Index: 2}}, "new neigh  dev if2 state none nsid=4"},
+		{kernel.RouteChange{Type: unix.RTM_NEWROUTE, Route: &rtnetlink.RouteMessage{Family: unix.AF_INET, Type: unix.RTN_UNICAST, Table: 254, Protocol: 77,
+			Attributes: rtnetlink.RouteAttributes{OutIface: 2, Multipath: []rtnetlink.NextHop{{Hop: rtnetlink.RTNextHop{IfIndex: 3}}, {Hop: rtnetlink.RTNextHop{IfIndex: 2}}}}}},
+			"new route inet default dev if2 table main proto 77 scope global nexthop dev if3 weight 1 nexthop dev if2 weight 1 nsid=4"},
+	} {
+		test.change.NSID = 4
+		if got := nlsub.RouteText(&test.change, name); got != test.text {
+			t.Errorf("got  %q\nwant %q", got, test.text)
+		}
 	}
 }
 
