@@ -25,7 +25,7 @@ func (w *walker) code(end int, ok string) (errno syscall.Errno, whole bool) {
 			return fmt.Sprint(code), "neither 0 nor a negative errno"
 		}
 		errno = syscall.Errno(-code)
-		if name := errnoName(errno); name != "" {
+		if name := ErrnoName(errno); name != "" {
 			return fmt.Sprintf("%d -%s: %v", code, name, errno), ""
 		}
 		return fmt.Sprintf("%d, an errno without a name", code), ""
@@ -37,10 +37,12 @@ func (w *walker) code(end int, ok string) (errno syscall.Errno, whole bool) {
 	return errno, whole
 }
 
-// errnoName returns what an errno is called, "" if it has no name.
-func errnoName(errno syscall.Errno) string {
+// ErrnoName returns what the kernel calls an errno, "" if it has no name. Of the two
+// names of EOPNOTSUPP, [unix.ErrnoName] has the other, ENOTSUP, which no part of
+// netlink uses.
+func ErrnoName(errno syscall.Errno) string {
 	if errno == unix.EOPNOTSUPP {
-		return "EOPNOTSUPP" // which the kernel says, not ENOTSUP, the same number
+		return "EOPNOTSUPP"
 	}
 	return unix.ErrnoName(errno)
 }
@@ -50,7 +52,7 @@ func outcome(errno syscall.Errno, ok, failed string) string {
 	if errno == 0 {
 		return ok
 	}
-	if name := errnoName(errno); name != "" {
+	if name := ErrnoName(errno); name != "" {
 		return failed + " " + name
 	}
 	return fmt.Sprintf("%s errno %d", failed, int(errno))

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/pkg/explain"
 	"nlpeer/pkg/kernel"
 )
 
@@ -131,7 +132,7 @@ func (o *options) showFIB(ctx context.Context, q kernel.FIBQuery) error {
 			v.RouteType = strconv.Itoa(int(r.Type))
 		}
 	} else {
-		v.Errno, v.Error = unix.ErrnoName(r.Err), noRoute(q, r)
+		v.Errno, v.Error = explain.ErrnoName(r.Err), noRoute(q, r)
 		if r.Err == syscall.EAGAIN || r.Err == syscall.ENOENT {
 			v.Table = 0 // that of the last try has no meaning
 		}

@@ -37,6 +37,8 @@ func TestFIB(t *testing.T) {
 			clitest.Result{Out: `{"type":"fib","addr":"10.0.0.1","found":true,"route_type":"unicast","prefix":"10.0.0.0/8","table":254,"scope":"link","hop":2}` + "\n"}},
 		{"10.0.0.1 -o json", kernel.FIBQuery{}, kernel.FIBResult{Table: 254, Err: syscall.EINVAL}, nil,
 			clitest.Result{Code: 1, Out: `{"type":"fib","addr":"10.0.0.1","found":false,"table":254,"errno":"EINVAL","error":"blackhole, says table main"}` + "\n"}},
+		{"10.0.0.1 -o json", kernel.FIBQuery{}, kernel.FIBResult{Table: 254, Err: syscall.EOPNOTSUPP}, nil,
+			clitest.Result{Code: 1, Out: `{"type":"fib","addr":"10.0.0.1","found":false,"table":254,"errno":"EOPNOTSUPP","error":"no route in the tables local, main and default"}` + "\n"}},
 		{"10.0.0.1", kernel.FIBQuery{}, kernel.FIBResult{}, syscall.EPROTONOSUPPORT, clitest.Result{Code: 2, Err: "nlctl: this kernel has no NETLINK_FIB_LOOKUP\n"}},
 		{"10.0.0.1", kernel.FIBQuery{}, kernel.FIBResult{}, context.DeadlineExceeded, clitest.Result{Code: 2, Err: "nlctl: asking NETLINK_FIB_LOOKUP: context deadline exceeded\n"}},
 		{"", kernel.FIBQuery{}, found, nil, clitest.Result{Code: 2, Err: "nlctl: fib takes one ADDR, an IPv4 address such as 192.0.2.7" + hint}},

@@ -75,7 +75,7 @@ func (p *peer) Stats(context.Context) (client.Stats, error) {
 	return client.Stats{
 		Carriers: []client.CarrierStats{
 			{Carrier: wire.CarrierRaw, Requests: 12, Replies: 9, Errors: 3, RxBytes: 1200, TxBytes: 900, Events: 7,
-				Errs: []client.ErrorCount{{Errno: syscall.ENOENT, Count: 2}, {Count: 1}}},
+				Errs: []client.ErrorCount{{Errno: syscall.ENOENT, Count: 2}, {Errno: syscall.EOPNOTSUPP, Count: 4}, {Count: 1}}},
 			{Carrier: wire.CarrierGenl, Requests: 3, Replies: 3, RxBytes: 60, TxBytes: 60, EventErrors: 2},
 		},
 		Beacon:  client.BeaconStats{Ticks: 100, Idle: 90, Missed: 1},
@@ -156,7 +156,7 @@ beacon      every 1s to raw groups 1,2 and genl group beacon and the connector, 
       raw        12        9       3      1200       900       7             0
      genl         3        3       0        60        60       0             2
 
-errors of raw: 2 ENOENT, 1 other
+errors of raw: 2 ENOENT, 4 EOPNOTSUPP, 1 other
 beacon: 100 ticks, 90 idle, 1 missed
 history: 7 of 1024 events, 500 of 1048576 bytes
 objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
@@ -166,7 +166,7 @@ objects: 2 of 4096, 300 of 4194304 bytes, generation 9, atomic dumps 1
 			args: "-o json stats",
 			want: `{"type":"stats","carriers":[` +
 				`{"carrier":"raw","requests":12,"replies":9,"errors":3,"rx_bytes":1200,"tx_bytes":900,"events":7,"event_errors":0,` +
-				`"errors_by_errno":[{"errno":"ENOENT","count":2},{"errno":"other","count":1}]},` +
+				`"errors_by_errno":[{"errno":"ENOENT","count":2},{"errno":"EOPNOTSUPP","count":4},{"errno":"other","count":1}]},` +
 				`{"carrier":"genl","requests":3,"replies":3,"errors":0,"rx_bytes":60,"tx_bytes":60,"events":0,"event_errors":2,"errors_by_errno":[]}],` +
 				`"beacon":{"ticks":100,"idle":90,"missed":1},"history":{"size":1024,"held":7,"bytes":500,"bytes_max":1048576},` +
 				`"objects":{"count":2,"count_max":4096,"bytes":300,"bytes_max":4194304,"generation":9,"snapshots":1}}` + "\n",

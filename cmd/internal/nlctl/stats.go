@@ -12,10 +12,10 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/explain"
 )
 
 // The object of -o json. Its members are promised in the help.
@@ -135,7 +135,7 @@ func errnoName(errno syscall.Errno) string {
 	if errno == 0 {
 		return "other"
 	}
-	return cmp.Or(unix.ErrnoName(errno), strconv.Itoa(int(errno)))
+	return cmp.Or(explain.ErrnoName(errno), strconv.Itoa(int(errno)))
 }
 
 func errnoCounts(errs []client.ErrorCount) string {

@@ -428,6 +428,13 @@ func TestOutput(t *testing.T) {
 {"type":"summary","transmitted":1,"received":1,"lost":0,"loss_percent":0,"stale":0,"time_ns":41000,"rtt_ns":{"min":41000,"avg":41000,"max":41000,"mdev":0}}
 `},
 		}, {
+			name: "json of an operation that is not supported",
+			args: "-q -o json hello",
+			peer: peer{answer: fails(&client.OpError{Op: "echo", Err: syscall.EOPNOTSUPP})},
+			want: clitest.Result{Code: 1, Out: `{"type":"lost","seq":1,"port":1234,"bytes":5,"unix_ns":946684800000000000,"reason":"refused","error":"operation not supported","errno":"EOPNOTSUPP"}
+{"type":"summary","transmitted":1,"received":0,"lost":1,"loss_percent":100,"stale":0,"time_ns":0,"rtt_ns":null}
+`},
+		}, {
 			name: "json of losses",
 			args: "-q -o json -c 2 hello",
 			peer: peer{answer: func(ctx context.Context, n int, payload []byte) ([]byte, error) {

@@ -9,10 +9,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/explain"
 )
 
 // The objects of -o json. Their members are promised in the help.
@@ -106,7 +105,7 @@ func (p *printer) lost(seq uint64, size int, sent time.Time, reason, words strin
 	if p.target.Format == cli.JSON {
 		l := lostJSON{Type: "lost", Seq: seq, Port: p.port, Bytes: size, Unix: sent.UnixNano(), Reason: reason, Error: words}
 		if errno := syscall.Errno(0); reason != interrupted && errors.As(err, &errno) {
-			l.Errno = unix.ErrnoName(errno)
+			l.Errno = explain.ErrnoName(errno)
 		}
 		p.streams.Out.JSON(l)
 		return

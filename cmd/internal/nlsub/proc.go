@@ -16,6 +16,7 @@ import (
 
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/pkg/client"
+	"nlpeer/pkg/explain"
 	"nlpeer/pkg/kernel"
 )
 
@@ -179,7 +180,7 @@ func errnoName(err syscall.Errno) string {
 	if err == 0 {
 		return ""
 	}
-	return unix.ErrnoName(err)
+	return explain.ErrnoName(err)
 }
 
 func (e *procLine) appendText(b []byte) []byte {

@@ -250,6 +250,7 @@ func TestProcLines(t *testing.T) {
 		text  string
 	}{
 		{kernel.ProcEvent{Kind: kernel.ProcAck, Err: syscall.EPERM}, "ack error=EPERM"},
+		{kernel.ProcEvent{Kind: kernel.ProcAck, Err: syscall.EOPNOTSUPP}, "ack error=EOPNOTSUPP"},
 		{kernel.ProcEvent{Kind: kernel.ProcFork, PID: 5, TGID: 4, ParentPID: 1, ParentTGID: 1, Lost: 3}, "fork pid=4/5 parent=1"},
 		{kernel.ProcEvent{Kind: kernel.ProcComm, PID: 4, TGID: 4, Comm: "a\nb"}, `comm pid=4 name="a\nb"`},
 		{kernel.ProcEvent{Kind: kernel.ProcExit, PID: 4, TGID: 4, Status: 0x8b, Signal: 17}, "exit pid=4 killed=SIGSEGV,core parent=0 signal=SIGCHLD"},
