@@ -154,6 +154,7 @@ func (c *Conn) dropDump() bool {
 		n, errno := recv(c.fd, c.buf, false)
 		switch errno {
 		case 0:
+			c.tapped(c.buf, n)
 			c.rest = c.buf[:min(n, len(c.buf))]
 		case unix.EINTR:
 		default:

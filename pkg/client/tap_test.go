@@ -151,3 +151,32 @@ func TestTapAllocatesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A tap sees also what is left of a dump that nobody reads to its end.
+func TestTapDumpThatIsBrokenOff(t *testing.T) {
+	var seen tape
+	c, u := dialUser(t, client.Config{Carrier: client.Generic, Tap: seen.tap})
+	served := serveEvents(t, u, dump{events: beacons(1, 1, 900)})
+	for _, err := range c.EventsSince(background(t), 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAsked(t, served, since{1, 0}) // all of it is there
+		break
+	}
+	messages := 0
+	for _, d := range seen {
+		if d.Sent {
+			continue
+		}
+		for _, err := range wire.Messages(d.Data) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			messages++
+		}
+	}
+	if messages != 901 {
+		t.Errorf("of 900 events and an end it saw %d messages in %d crossings", messages, len(seen))
+	}
+}
