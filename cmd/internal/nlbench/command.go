@@ -157,7 +157,11 @@ func (o *options) run(ctx context.Context, s *cli.Streams) error {
 	if err == nil {
 		err = p.end()
 	}
-	return errors.Join(err, keep.close())
+	kept := keep.close()
+	if kept != nil && errors.Is(err, cli.ErrFailed) {
+		return kept // ErrFailed would be the end without a word
+	}
+	return errors.Join(err, kept)
 }
 
 const long = `nlbench has all contenders do the same work on the same kernel, and prints what
@@ -194,7 +198,7 @@ Cases are named WAY OF WORK/CARRIER/PAYLOAD/xBATCH/nNUMBER:
 EXIT STATUS
   0   all was measured, whether the targets are met or not
   1   something could not be measured: a contender failed, or is missing
-  2   wrong usage, or nothing could be measured at all
+  2   wrong usage, nothing could be measured at all, or --write failed
 
 JSON
 With -o json, and in a file of --write, every line is an object, and more members

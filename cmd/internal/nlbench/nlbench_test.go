@@ -227,6 +227,31 @@ func TestGuestFails(t *testing.T) {
 	}
 }
 
+// That the file could not be kept is said whatever became of the contenders.
+func TestWriteFails(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"all is well":         {runLine, echoC, endLine},
+		"a contender failed":  {runLine, echoC, failed, endLine},
+		"the guest broke off": {runLine, echoC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flags, _ := machine(t, "0", lines...)
+			dir := filepath.Join(t.TempDir(), "results.json")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			got := clitest.Run(t.Context(), nlbench.Command, append(flags, "--only", "c", "--write", dir)...)
+			want := "file exists"
+			if name == "the guest broke off" {
+				want = "results from the guest: cut off: "
+			}
+			if got.Code != cli.ExitError || !strings.Contains(got.Err, want) {
+				t.Errorf("%+v, want code %d and %q", got, cli.ExitError, want)
+			}
+		})
+	}
+}
+
 func TestMissing(t *testing.T) {
 	flags, _ := machine(t, "0", runLine, endLine)
 	empty := t.TempDir()
