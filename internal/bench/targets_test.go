@@ -140,3 +140,28 @@ func TestAllocationsAreWhole(t *testing.T) {
 		}
 	}
 }
+
+// One allocation for each datagram is one too many, however many operations share
+// it.
+func TestAllocationsOfADatagram(t *testing.T) {
+	last := len(bench.Targets) - 1
+	for _, test := range []struct {
+		name   string
+		batch  int
+		allocs float64 // of an operation, as records have it
+		want   float64 // of a datagram
+	}{
+		{"echo", 64, 0.01, 0}, {"echo", 64, 0.02, 1}, {"echo", 64, 0.98, 63},
+		{"receive", 16, 0.05, 0}, {"receive", 16, 0.06, 1}, {"receive", 16, 0.13, 2},
+	} {
+		r := sum()
+		for _, rec := range r.Records {
+			if rec.Contender == "nlpeer" && rec.Case.Name == test.name && rec.Case.Batch == test.batch {
+				rec.Figure.Allocs = &test.allocs
+			}
+		}
+		if v := bench.Judge(r)[last]; v.Value == nil || *v.Value != test.want || v.Met != (test.want == 0) {
+			t.Errorf("%+v: %v", test, v)
+		}
+	}
+}
