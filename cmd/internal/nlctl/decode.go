@@ -78,17 +78,44 @@ JSON
 		} else if cli.Terminal(in) {
 			return cli.Usagef("give a FILE, or bytes on standard input")
 		}
-		// Reading may wait for ever; Ctrl-C ends it.
-		done := make(chan error, 1)
-		go func() { done <- o.show(ctx, in, name, protocol, given, family) }()
-		select {
-		case err := <-done:
-			return err
-		case <-ctx.Done():
-			return cli.ErrFailed
+		err := o.show(ctx, in, name, protocol, given, family)
+		if ctx.Err() != nil {
+			return cli.ErrFailed // whatever it looked like to who read
 		}
+		return err
 	})
 	return cmd
+}
+
+// An interruptible is a reader whose reads end with ctx, though those below may
+// wait for ever. After that nothing more can be read.
+type interruptible struct {
+	ctx  context.Context
+	in   io.Reader
+	buf  []byte // and n and err: of the read below, until done says that it is over
+	done chan struct{}
+	n    int
+	err  error
+}
+
+func newInterruptible(ctx context.Context, in io.Reader) *interruptible {
+	return &interruptible{ctx: ctx, in: in, buf: make([]byte, 64<<10), done: make(chan struct{}, 1)}
+}
+
+func (r *interruptible) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	go func() {
+		r.n, r.err = r.in.Read(r.buf[:min(len(p), len(r.buf))])
+		r.done <- struct{}{}
+	}()
+	select {
+	case <-r.done:
+		return copy(p, r.buf[:r.n]), r.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
 }
 
 // maxProtocol is the greatest netlink protocol number.
@@ -107,7 +134,7 @@ func (o *options) show(ctx context.Context, in io.Reader, name string, protocol 
 	if family != 0 {
 		d.AddFamily(family, wire.FamilyName)
 	}
-	b := bufio.NewReader(in)
+	b := bufio.NewReaderSize(newInterruptible(ctx, in), 64<<10)
 	magic, err := b.Peek(4)
 	switch {
 	case err != nil && err != io.EOF:
@@ -150,6 +177,8 @@ func (o *options) showCapture(ctx context.Context, in io.Reader, name string, d 
 	for ctx.Err() == nil && o.streams.Out.Err() == nil {
 		p, err := r.Next()
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return err
 		case err == io.EOF && datagrams == 0 && r.Other() > 0:
 			return fmt.Errorf("%s has no netlink: its %d packets have other link types", name, r.Other())
 		case err == io.EOF && cut > 0:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,6 +165,51 @@ func TestDecodeInterrupted(t *testing.T) {
 	defer w.Close()
 	if got := clitest.RunInput(ctx, nlctl.Command, r, "decode"); got.Code != cli.ExitFailed {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A watcher is written to, and says so before it takes the first bytes.
+type watcher struct {
+	first func()
+	once  sync.Once
+	bytes int
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.once.Do(w.first)
+	w.bytes += len(p)
+	return len(p), nil
+}
+
+// Ctrl-C ends it between two messages, and nothing is written after the end.
+func TestDecodeInterruptedWhileWriting(t *testing.T) {
+	var file bytes.Buffer
+	w := capture.NewWriter(&file, "test")
+	for range 3 {
+		if err := w.Write(capture.Packet{Time: time.Unix(1, 0), Size: len(echo), Datagram: explain.Datagram{Protocol: wire.NetlinkTest, Data: echo}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, written := make(chan struct{}), make(chan struct{})
+	out := &watcher{first: func() {
+		defer close(written)
+		cancel()
+		select {
+		case <-ended:
+			t.Error("the command has ended, and writes")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}}
+	var errs bytes.Buffer
+	code := cli.Run(ctx, nlctl.Command, cli.NewStreams(&file, out, &errs), []string{"decode"})
+	close(ended)
+	<-written
+	if one := len(picture(wire.NetlinkTest, explain.Unknown, echo)); code != cli.ExitFailed || errs.Len() > 0 || out.bytes >= 2*one {
+		t.Errorf("exit code %d, standard error %q, %d bytes for a message of %d", code, &errs, out.bytes, one)
 	}
 }
 
