@@ -11,7 +11,7 @@
 //
 // The peer is reached by its raw protocol, NETLINK_TEST, by its generic netlink
 // family, nlpeer, over the connector, and by a protocol family of rtnetlink;
-// [Config] chooses. What they can do is the same on each:
+// [Config] chooses. What each can do:
 //
 //	            echo  objects  events  settings and statistics
 //	Raw         yes   yes      yes     by generic netlink
