@@ -389,3 +389,15 @@ func Example() {
 	//    21 |    00 00 00 |   padding      up to a multiple of 4
 	//       +-------------+
 }
+
+// A length is what the bytes say, also where an int has 32 bits.
+func TestLargestLength(t *testing.T) {
+	m := binary.NativeEndian.AppendUint32(nil, 0xffffffff)
+	m = append(m, make([]byte, 12)...)
+	var d explain.Decoder
+	got := d.Decode(explain.Datagram{Protocol: wire.NetlinkTest, Data: m})
+	want := "4294967295 bytes, 4294967279 of them after this header"
+	if len(got) != 1 || got[0].Fields[1].Meaning != want || got[0].Fields[1].Problem != "only 16 are there" {
+		t.Errorf("%+v, want %q", got, want)
+	}
+}

@@ -44,7 +44,7 @@ func (w *walker) header(end int, h *wire.Header) bool {
 	return w.members(end, []member{
 		{"nlmsg_len", 4, func(v uint64) (string, string) {
 			h.Len = uint32(v)
-			meaning := count(int(v), "byte")
+			meaning := count(v, "byte")
 			switch {
 			case v < wire.HeaderLen:
 				return meaning, "less than this header has"

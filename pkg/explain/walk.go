@@ -160,9 +160,9 @@ func bigEndian(b []byte) (v uint64) {
 func decimal(n int) string { return strconv.Itoa(n) }
 
 // count writes a number of things.
-func count(n int, thing string) string {
+func count[N int | uint64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return strconv.Itoa(n) + " " + thing + "s"
+	return strconv.FormatUint(uint64(n), 10) + " " + thing + "s"
 }
