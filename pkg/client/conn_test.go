@@ -361,6 +361,57 @@ func TestNamespaceOfTheThread(t *testing.T) {
 	diff(t, must(c.NetNSCookie())(t), must(second.NetNSCookie())(t))
 }
 
+// A thread that has moved to where a socket like the second can not be opened.
+func TestNamespaceOfTheThreadRefuses(t *testing.T) {
+	ctx := background(t)
+	ns := newNetNS(t)
+	taken := newUser(t).port // in this namespace alone
+	var there *client.Conn
+	err := inThread(t, func() (err error) {
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		there, err = client.DialProtocol(ctx, client.Config{}, unix.NETLINK_GENERIC)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	second, err := there.SameNamespaceWith(ctx, unix.NETLINK_USERSOCK, taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	diff(t, must(there.NetNSCookie())(t), must(second.NetNSCookie())(t))
+
+	// Who may not ask for the namespace has the first error, and so has the socket
+	// that is there.
+	err = inThread(t, func() error {
+		if err := dropCapabilities(); err != nil {
+			return err
+		}
+		if g, err := there.SameNamespaceWith(ctx, unix.NETLINK_USERSOCK, taken); !errors.Is(err, syscall.EADDRINUSE) {
+			if err == nil {
+				g.Close()
+			}
+			return fmt.Errorf("unprivileged: error is %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	here := must(client.DialProtocol(ctx, client.Config{}, unix.NETLINK_GENERIC))(t)
+	defer here.Close()
+	if g, err := here.SameNamespaceWith(ctx, unix.NETLINK_USERSOCK, taken); !errors.Is(err, syscall.EADDRINUSE) {
+		if err == nil {
+			g.Close()
+		}
+		t.Errorf("in the same namespace: error is %v", err)
+	}
+}
+
 func TestBadNetNS(t *testing.T) {
 	f, err := os.Open("/dev/null")
 	if err != nil {

@@ -3,7 +3,9 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -303,29 +305,32 @@ func (s *socket) sibling(ctx context.Context, cfg *Config, open func(netns int) 
 		return closedError{}
 	}
 
+	// What the thread's namespace refuses, that of s may have.
+	var refused error
 	if cfg.NetNS == 0 {
-		// Needs no privilege, but Linux 5.14; before that, believe it.
 		other, err := open(0)
-		if err != nil {
-			return err
+		if refused = err; err == nil {
+			// Needs no privilege, but Linux 5.14; before that, believe it.
+			ours, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+			if err != nil {
+				return nil
+			}
+			if theirs, err := unix.GetsockoptUint64(other.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && theirs == ours {
+				return nil
+			}
+			_ = other.close()
 		}
-		ours, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-		if err != nil {
-			return nil
-		}
-		if theirs, err := unix.GetsockoptUint64(other.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil && theirs == ours {
-			return nil
-		}
-		_ = other.close()
 	}
 
-	// Needs CAP_NET_ADMIN in the namespace.
+	// Needs CAP_NET_ADMIN in the namespace, and to enter it CAP_SYS_ADMIN.
 	ns, err := unix.IoctlRetInt(s.fd, unix.SIOCGSKNS)
 	if err != nil {
-		return os.NewSyscallError("ioctl SIOCGSKNS", err)
+		return cmp.Or(refused, os.NewSyscallError("ioctl SIOCGSKNS", err))
 	}
 	defer unix.Close(ns)
-	_, err = open(ns)
+	if _, err = open(ns); refused != nil && errors.Is(err, os.ErrPermission) {
+		return refused
+	}
 	return err
 }
 

@@ -166,9 +166,14 @@ func (c *Conn) Call(ctx context.Context, cmd uint8, attrs []byte, parse func([]b
 // SameNamespace returns a Conn to another protocol, as a raw Conn makes one for
 // settings and statistics.
 func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
+	return c.SameNamespaceWith(ctx, protocol, 0)
+}
+
+// SameNamespaceWith is SameNamespace with a port ID.
+func (c *Conn) SameNamespaceWith(ctx context.Context, protocol int, port uint32) (*Conn, error) {
 	var g *Conn
 	err := c.sibling(ctx, &c.cfg, func(netns int) (_ *socket, err error) {
-		g, err = dial(ctx, Config{NetNS: netns}, target{protocol: protocol})
+		g, err = dial(ctx, Config{NetNS: netns, PortID: port}, target{protocol: protocol})
 		if err != nil {
 			return nil, err
 		}
