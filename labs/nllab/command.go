@@ -151,7 +151,7 @@ FILES
 
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "nllab",
+		Use:           "nllab [flags] COMMAND",
 		Short:         "the labs of the course \"The life of a message\"",
 		Long:          long,
 		Example:       "  nllab run 3\n  nllab watch 3\n  nllab hint 3",

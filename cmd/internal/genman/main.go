@@ -103,14 +103,22 @@ func tree(pages map[string][]byte, cmd *cobra.Command) error {
 		return err
 	}
 	pages[strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"] = page
-	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() && sub.Name() != "help" {
-			if err := tree(pages, sub); err != nil {
-				return err
-			}
+	for _, sub := range below(cmd) {
+		if err := tree(pages, sub); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// below returns the commands of a command that are ours, not cobra's.
+func below(cmd *cobra.Command) (all []*cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "help" {
+			all = append(all, sub)
+		}
+	}
+	return all
 }
 
 // heading is one in the long help of a command.
@@ -128,7 +136,7 @@ func render(cmd *cobra.Command) ([]byte, error) {
 	if at := heading.FindStringIndex(cmd.Long); at != nil {
 		description, sections = cmd.Long[:at[0]], cmd.Long[at[0]:]
 	}
-	cmd.Long = markdown(description)
+	cmd.Long = markdown(description) + commands(cmd)
 
 	var page bytes.Buffer
 	err := doc.GenMan(cmd, &doc.GenManHeader{
@@ -154,6 +162,18 @@ func render(cmd *cobra.Command) ([]byte, error) {
 		}
 	}
 	return bytes.Join([][]byte{[]byte(comment), before, more, after}, nil), nil
+}
+
+// commands is a section with a line for each command below cmd, if there are any.
+func commands(cmd *cobra.Command) string {
+	var lines strings.Builder
+	for _, sub := range below(cmd) {
+		fmt.Fprintf(&lines, "**%s**\n: %s\n\n", sub.Name(), sub.Short)
+	}
+	if lines.Len() == 0 {
+		return ""
+	}
+	return "\n# COMMANDS\n\n" + lines.String()
 }
 
 // describe puts a flag's argument where cobra has the default, in the page "-c,

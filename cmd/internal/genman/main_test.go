@@ -61,6 +61,28 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// A command of several says what each of them does.
+func TestCommands(t *testing.T) {
+	pages, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{
+		"nlctl.1":        {"\n.SH COMMANDS\n", "\n\\fBdecode\\fP\nshow netlink messages of a file, byte by byte\n", "\n\\fBtrace\\fP\n"},
+		"nlctl-beacon.1": {"\n.SH COMMANDS\n", "\n\\fBset\\fP\n"},
+		"nllab.1":        {"\n.SH COMMANDS\n", "\n\\fBhint\\fP\n"},
+	} {
+		for _, want := range want {
+			if n := bytes.Count(pages[name], []byte(want)); n != 1 {
+				t.Errorf("%s has %q %d times", name, want, n)
+			}
+		}
+	}
+	if bytes.Contains(pages["nlecho.1"], []byte("COMMANDS\n")) {
+		t.Error("nlecho.1 has commands")
+	}
+}
+
 // Only what was generated before is removed.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()

@@ -115,11 +115,12 @@ func (o *options) ask(ctx context.Context, ask func(peer) error) error {
 const long = `nlctl shows and changes the state of the netlink peer in the kernel. It asks by
 generic netlink, and about objects by any carrier that has them. Each network
 namespace has a beacon, objects and statistics of its own. The commands fib and
-sockets ask the kernel itself, and need no module.
+sockets ask the kernel itself, and need no module; decode needs neither.
 
 EXIT STATUS
   0   all went well
-  1   fib: there is no route; object list, object watch: some of it could not be
+  1   fib: there is no route; decode: the capture is cut short, or kept only the
+      beginnings of datagrams; object list, object watch: some of it could not be
       had
   2   wrong usage, no privilege, or the kernel could not be asked at all
 "nlctl trace" ends as the command does that it runs.

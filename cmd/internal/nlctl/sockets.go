@@ -61,7 +61,8 @@ JSON
                   known`,
 		Example: `  nlctl sockets
   nlctl sockets --protocol usersock
-  nlctl sockets --pid $$ -o json | jq .port`,
+  nlsub --via usersock >messages &
+  nlctl sockets --pid $! -o json | jq .port`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("sockets takes no argument, but there is %q", args[0])

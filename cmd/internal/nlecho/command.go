@@ -281,7 +281,7 @@ ends the command is text on standard error all the same.
 
   type "answer"    seq, port, bytes, rtt_ns, unix_ns, and what came back: text if
                    it is UTF-8, else base64; neither for a random payload
-                   With --to, its number too.
+                   with --to also to: the port ID of the process that answered
   type "sent"      with -g: seq, port, group, listeners, bytes, unix_ns
   type "lost"      seq, port, bytes, unix_ns, reason ("timeout", "differs",
                    "overrun", "refused", "interrupted" or "error"), error (a
