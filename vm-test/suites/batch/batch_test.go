@@ -357,8 +357,8 @@ func TestObjects(t *testing.T) {
 	}
 }
 
-// A context that ends while answers are told of ends Do; what was told of stays,
-// and the answers that nobody waits for any more disturb nobody.
+// A context that ends while answers are told of ends Do. The kernel has answered
+// by then what was sent, so that is told of, and none comes late.
 func TestCancelled(t *testing.T) {
 	vmtest.Module(t)
 	for _, carrier := range carriers {
@@ -378,21 +378,17 @@ func TestCancelled(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Fatalf("error %v", err)
 			}
-			if *told <= last || *told == n || carrier != client.Raw && *told != last+1 {
+			if *told <= last || *told == n {
 				t.Errorf("%d answers were told of", *told)
 			}
 			do(t, conn, b, want)
-			late := conn.Counters()
-			if late.Stale == 0 && carrier != client.Raw || late.Foreign != 0 || late.Overruns != 0 {
-				t.Errorf("counters %+v", late)
-			}
 			for range 3 {
 				if got, err := conn.Echo(background(t), []byte("next")); err != nil || string(got) != "next" {
 					t.Errorf("the next echo: %q, %v", got, err)
 				}
 			}
-			if now := conn.Counters(); now != late {
-				t.Errorf("counters %+v, before %+v", now, late)
+			if c := conn.Counters(); c != (client.Counters{}) {
+				t.Errorf("counters %+v", c)
 			}
 
 			gone, cancel := context.WithCancel(context.Background())
