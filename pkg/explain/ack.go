@@ -68,6 +68,12 @@ func (w *walker) nlmsgerr(h wire.Header, end int) (summary string) {
 		return name + " acknowledgment, cut short"
 	}
 	summary = name + " " + outcome(errno, "acknowledgment", "error")
+	// The kernel quotes an acknowledgment at most, which asks for one itself. Who
+	// nests them is shown as much as of attributes.
+	if w.depth > maxNests {
+		w.rest(end, "quoted more than %d deep", maxNests)
+		return summary
+	}
 
 	about := w.d.requests[requestKey{w.m.Protocol, h.Seq}]
 	w.depth++

@@ -337,6 +337,41 @@ func TestObjectsOnRoute(t *testing.T) {
 	}
 }
 
+// acks is an acknowledgment that quotes an acknowledgment, and so on, each without a
+// byte of its own but the outcome.
+func acks(size int) []byte {
+	var b []byte
+	for left := size; left >= 4+wire.HeaderLen; left -= 4 + wire.HeaderLen {
+		h := binary.NativeEndian.AppendUint32(nil, uint32(left))
+		h = append(append(append(h, le16(wire.MsgError)...), le16(0)...), make([]byte, 8)...)
+		b = append(append(b, h...), code(syscall.EPERM)...)
+	}
+	return b
+}
+
+// Whoever sends what quotes itself over and over gets no picture that is a thousand
+// times as long.
+func TestAcksInAcks(t *testing.T) {
+	c := received(raw, acks(64000))
+	var d explain.Decoder
+	m := decode(t, &d, c)[0]
+	deepest := 0
+	for _, f := range m.Fields {
+		deepest = max(deepest, f.Depth)
+	}
+	if n := len(m.AppendText(nil)); deepest > 17 || n > 10*len(c.data) {
+		t.Errorf("%d bytes are shown %d deep, in %d bytes", len(c.data), deepest, n)
+	}
+	last := m.Fields[len(m.Fields)-1]
+	if last.Kind != explain.Rest || last.Problem != "quoted more than 16 deep" {
+		t.Errorf("what is not shown is %+v", last)
+	}
+	// All that the kernel quotes, and more, is followed.
+	if m := decode(t, &d, received(raw, acks(17*20)))[0]; m.Problems() != 1 || m.Fields[len(m.Fields)-1].Name != "nlmsg_len" {
+		t.Errorf("of 17 acknowledgments in each other there is\n%s", m.AppendText(nil))
+	}
+}
+
 // What a Decoder keeps is bounded.
 func TestManyRequests(t *testing.T) {
 	var d explain.Decoder
@@ -355,6 +390,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add(uint8(c.protocol), uint8(c.direction), c.data)
 		}
 	}
+	f.Add(uint8(raw), uint8(explain.Received), acks(600)) // deeper than what is followed
 	f.Fuzz(func(t *testing.T, protocol, direction uint8, data []byte) {
 		var d explain.Decoder
 		d.AddFamily(nlpeer, "nlpeer")
