@@ -86,7 +86,7 @@ type Want struct {
 func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpacked, want Want, p *kernel.Progress) (Guest, error) {
 	sum := sha256.Sum256(fmt.Appendln(nil, source, k.Version, k.Package, k.Arch, want.Commands, want.Image))
 	stamp := c.Path("stamps", hex.EncodeToString(sum[:16])+".json")
-	fp, err := fingerprint(source, inputs)
+	fp, err := sourcesState(source, k)
 	if err != nil {
 		return Guest{}, err
 	}
@@ -100,7 +100,7 @@ func Prepare(ctx context.Context, c *cache.Cache, source string, k kernel.Unpack
 	}
 	defer l.Unlock()
 	// Once more: the one we waited for has done it, or the sources have changed.
-	if fp, err = fingerprint(source, inputs); err != nil {
+	if fp, err = sourcesState(source, k); err != nil {
 		return Guest{}, err
 	}
 	if g, ok := reuse(stamp, fp, k); ok && (g.Module != "" || !want.Module) {

@@ -5,6 +5,8 @@ package artifacts
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,11 +32,14 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if _, err := os.Stat(filepath.Join(dir, "Kbuild")); err != nil {
 		return "", fmt.Errorf("%w in %s", ErrNoModule, dir)
 	}
-	sum, err := ContentHash(dir, names)
+	compiler, err := kernel.Architecture(k.Arch).FindCompiler()
 	if err != nil {
 		return "", err
 	}
-	home := c.Path("modules", k.Version+"_"+k.Package+"_"+k.Arch+"_"+sum[:32])
+	home, err := moduleHome(c, k, compiler, dir, names)
+	if err != nil {
+		return "", err
+	}
 	if file, err := builtModule(home); err == nil {
 		return file, nil
 	}
@@ -47,10 +52,6 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 		return file, nil
 	}
 
-	compiler, err := kernel.Architecture(k.Arch).FindCompiler()
-	if err != nil {
-		return "", err
-	}
 	known, err := recipe(c, k, compiler, dir, names)
 	if err != nil {
 		return "", err
@@ -91,6 +92,21 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 		}
 	}
 	return install(c, k, work, home, log)
+}
+
+// moduleHome is a module's place in the cache, by the kernel, the sources and the
+// compiler: another one makes other code of the same files.
+func moduleHome(c *cache.Cache, k kernel.Unpacked, compiler, dir string, names []string) (string, error) {
+	sum, err := ContentHash(dir, names)
+	if err != nil {
+		return "", err
+	}
+	identity, err := programIdentity(compiler)
+	if err != nil {
+		return "", err
+	}
+	made := sha256.Sum256([]byte(sum + " " + identity))
+	return c.Path("modules", k.Version+"_"+k.Package+"_"+k.Arch+"_"+hex.EncodeToString(made[:16])), nil
 }
 
 // A BuildError says why the compiler did not make a module.

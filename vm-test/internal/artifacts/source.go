@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"nlpeer/vm-test/internal/kernel"
 )
 
 // SourceDir may be set when nlvm is linked:
@@ -78,6 +80,21 @@ var inputs = []string{
 	"go.mod", "go.sum", "nlpeer.go", "VERSION", "cmd", "pkg", "kmod", "include", "Kbuild",
 	"vm-test/agent", "vm-test/internal/wire", "vm-test/internal/tarball",
 	"spec", "tools/ynl",
+}
+
+// sourcesState changes when something is changed that the parts of a guest with that
+// kernel are made of or by.
+func sourcesState(source string, k kernel.Unpacked) (string, error) {
+	fp, err := fingerprint(source, inputs)
+	if err != nil {
+		return "", err
+	}
+	compiler, err := kernel.Architecture(k.Arch).FindCompiler()
+	if err != nil {
+		return fp, nil // it is missed when there is something to compile
+	}
+	identity, err := programIdentity(compiler)
+	return fp + " " + identity, err
 }
 
 // moduleInputs is what the kernel module is built from.
