@@ -60,6 +60,10 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 	if err != nil {
 		return "", err
 	}
+	// What was edited while we waited is another module.
+	if home, err = moduleHome(c, k, compiler, work, names); err != nil {
+		return "", err
+	}
 	done := p.Start("building the module for %s", k.Version)
 	if known != "" {
 		if made, err := follow(ctx, c, k, known, work); err != nil {
@@ -70,6 +74,9 @@ func BuildModule(ctx context.Context, c *cache.Cache, k kernel.Unpacked, dir str
 		}
 		// What it has left is not kbuild's to go on with.
 		if work, err = workFolder(c, dir, names); err != nil {
+			return "", err
+		}
+		if home, err = moduleHome(c, k, compiler, work, names); err != nil {
 			return "", err
 		}
 	}
