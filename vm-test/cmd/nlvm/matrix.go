@@ -29,6 +29,7 @@ import (
 	"nlpeer/vm-test/internal/kernel"
 	"nlpeer/vm-test/internal/machine"
 	"nlpeer/vm-test/internal/matrix"
+	"nlpeer/vm-test/internal/qemu"
 )
 
 // everyday are the kernels that every change is tested on.
@@ -67,8 +68,9 @@ table to standard output, and with all reasons to matrix.md and matrix.json in
 error, as go test does.
 
 A suite that has passed is not run again with the very same files (test, module,
-commands, kernel, nlvm): its result is taken from the cache, and an interrupted
-run goes on where it was.
+commands, kernel, nlvm, compiler, QEMU) and environment in the guest: its result
+is taken from the cache, and an interrupted run goes on where it was. A result is
+not kept if files were edited while the suite ran.
 
 A skipped test counts as failed, unless it names a feature of which it is known
 that this kernel lacks it. The exit status is 0 if nothing failed, and 1 if
@@ -97,6 +99,8 @@ type job struct {
 	suite  string
 	binary string
 	key    string // of its result in the cache
+	// look makes the key again, of the files as they are then.
+	look func(context.Context) (string, error)
 }
 
 func (m *matrixRun) do() error {
@@ -217,42 +221,85 @@ func (m *matrixRun) prepare(ctx context.Context, name string) ([]job, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner, err := artifacts.ProgramHash(m.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
-	if err != nil {
-		return nil, err
-	}
 	var jobs []job
 	for _, suite := range m.suites {
-		dir := filepath.Join(suitesDir, suite)
-		var f machineFlags
-		flags, err := flagsOf(filepath.Join(m.source, dir), &f)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", suite, err)
-		}
-		image, err := kernel.FindImage(f.image)
-		if err != nil {
-			return nil, err
-		}
-		guest, err := artifacts.Prepare(ctx, m.cache, m.source, u, artifacts.Want{Image: image, Module: true, Commands: true}, m.progress)
-		if err != nil {
-			return nil, err
-		}
-		if w, err := artifacts.Warnings(guest.Module, m.source); err != nil || w != "" {
-			return nil, errors.Join(err, fmt.Errorf("the compiler warns of the module:\n%s", w))
-		}
 		binary := filepath.Join(binaries, suite+".test")
-		test, err := artifacts.ContentHash(binaries, []string{suite + ".test"})
+		look := func(ctx context.Context) (string, error) {
+			s, err := m.look(ctx, u, suite, binary)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", suite, err)
+			}
+			return s.key()
+		}
+		key, err := look(ctx)
 		if err != nil {
 			return nil, err
 		}
-		data, err := artifacts.ContentHash(filepath.Join(m.source, dir), []string{"testdata"})
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256(fmt.Appendln(nil, runner, test, data, flags, u.Version, u.Package, guest.Initrd, guest.PayloadKey(), os.Getenv("NLVM_FLAGS")))
-		jobs = append(jobs, job{u, suite, binary, hex.EncodeToString(sum[:20])})
+		jobs = append(jobs, job{u, suite, binary, key, look})
 	}
 	return jobs, nil
+}
+
+// subject is what a suite's result is about.
+type subject struct {
+	source string // of nlvm
+	dir    string // of the suite
+	binary string // its tests
+	flags  []string
+	guestRun
+	kernel kernel.Unpacked
+	guest  artifacts.Guest
+}
+
+// look finds what a suite's result on a kernel is about, and makes what of it is not
+// up to date.
+func (m *matrixRun) look(ctx context.Context, u kernel.Unpacked, suite, binary string) (subject, error) {
+	s := subject{source: m.source, dir: filepath.Join(m.source, suitesDir, suite), binary: binary, kernel: u}
+	var err error
+	if s.flags, err = flagsOf(s.dir, &s.machineFlags); err != nil {
+		return s, err
+	}
+	image, err := kernel.FindImage(s.image)
+	if err != nil {
+		return s, err
+	}
+	s.guest, err = artifacts.Prepare(ctx, m.cache, m.source, u, artifacts.Want{Image: image, Module: true, Commands: true}, m.progress)
+	if err != nil {
+		return s, err
+	}
+	if w, err := artifacts.Warnings(s.guest.Module, m.source); err != nil || w != "" {
+		return s, errors.Join(err, fmt.Errorf("the compiler warns of the module:\n%s", w))
+	}
+	return s, nil
+}
+
+// key names the result by all that it depends on.
+func (s subject) key() (string, error) {
+	runner, err := artifacts.ProgramHash(s.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
+	if err != nil {
+		return "", err
+	}
+	test, err := artifacts.ContentHash(filepath.Dir(s.binary), []string{filepath.Base(s.binary)})
+	if err != nil {
+		return "", err
+	}
+	data, err := artifacts.ContentHash(s.dir, []string{"testdata"})
+	if err != nil {
+		return "", err
+	}
+	emulator, err := qemu.Identity(s.kernel.Arch)
+	if err != nil {
+		return "", err
+	}
+	// What the suite is told in the guest, apart from how it was called here.
+	env := slices.DeleteFunc(s.environment(s.kernel, s.guest), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return name == "TERM" || name == "NLPEER_CI" || name == "NLPEER_UNTIL"
+	})
+	slices.Sort(env)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q\n", append([]string{runner, test, data, s.kernel.Version, s.kernel.Package,
+		s.guest.Initrd, s.guest.PayloadKey(), emulator, s.accel}, append(s.flags, env...)...)))
+	return hex.EncodeToString(sum[:20]), nil
 }
 
 // build compiles the suites for a kernel's architecture and returns the folder
@@ -319,6 +366,15 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		return r, err
 	}
 	if !r.OK() {
+		return r, nil
+	}
+	// Of what was edited while it ran, nobody knows which it has met.
+	now, err := j.look(ctx)
+	if err == nil && now != j.key {
+		err = errors.New("files have changed meanwhile")
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "nlvm: the result of %s on %s is not kept: %v\n", j.suite, j.kernel.Name, err)
 		return r, nil
 	}
 	b, err := json.Marshal(r)
@@ -405,14 +461,23 @@ func (m *matrixRun) report(t matrix.Table) error {
 	return nil
 }
 
-// flagsOf reads the flags of the package in a folder into f, with the defaults
-// of those that it does not set.
+// flagsOf reads the flags of the package in a folder, and those of the environment
+// behind them, into f, with the defaults of those that they do not set.
 func flagsOf(dir string, f *machineFlags) ([]string, error) {
 	flags, err := packageFlags(dir)
 	if err != nil {
 		return nil, err
 	}
+	more, err := splitWords(os.Getenv("NLVM_FLAGS"))
+	if err != nil {
+		return nil, fmt.Errorf("NLVM_FLAGS: %w", err)
+	}
+	flags = append(flags, more...)
 	set := pflag.NewFlagSet(packageFlagsFile, pflag.ContinueOnError)
+	set.Usage = func() {}
 	f.register(set)
-	return flags, set.Parse(flags)
+	if err := set.Parse(flags); err != nil {
+		return nil, fmt.Errorf("%s and NLVM_FLAGS: %w", packageFlagsFile, err)
+	}
+	return flags, nil
 }
