@@ -41,9 +41,9 @@ func newCommand(conn *wire.Conn, c wire.Command) *command {
 
 // execute does the whole run and returns the verdict.
 func (c *command) execute() wire.ExitInfo {
-	log := followKernelLog(c.conn)
+	log := followKernelLog(c.conn, kernelMessages)
 	info := c.runLogged()
-	log.stop()
+	info.Problems = append(info.Problems, log.stop()...)
 	return info
 }
 
