@@ -27,8 +27,8 @@ type Runner struct {
 	family     uint16
 	tasks      [fuzz.Tasks]*task
 	namespaces []int
-	log        int // the kernel's, after what was there before
-	nothing    int // /dev/null
+	log        func([]byte) (int, error) // a record of the kernel's, after what was there before
+	nothing    int                       // /dev/null
 	peers      []*peer
 	sockets    [fuzz.Sockets]atomic.Pointer[socket]
 	ran        int
@@ -54,14 +54,15 @@ type Result struct {
 // NewRunner prepares everything. The module must be loaded.
 func NewRunner() (*Runner, error) {
 	r := new(Runner)
-	var err error
-	if r.log, err = unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+	log, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil, fmt.Errorf("/dev/kmsg: %w", err)
 	}
+	r.log = func(p []byte) (int, error) { return unix.Read(log, p) }
 	if r.nothing, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		return nil, err
 	}
-	if _, err := unix.Seek(r.log, 0, unix.SEEK_END); err != nil {
+	if _, err := unix.Seek(log, 0, unix.SEEK_END); err != nil {
 		return nil, fmt.Errorf("/dev/kmsg: %w", err)
 	}
 	if err := quietFaults(); err != nil {
@@ -273,24 +274,30 @@ func (r *Runner) weigh() {
 func (r *Runner) readLog() {
 	var text []string
 	buf := make([]byte, 8<<10)
-	quiet := 0
+	quiet, lost := 0, false
 	for {
-		n, err := unix.Read(r.log, buf)
+		n, err := r.log(buf)
 		switch {
 		case err == unix.EPIPE: // more than the buffer holds
+			lost = true
 			continue
 		case err == unix.EINTR:
 			continue
-		case err != nil:
-			if len(text) == 0 || quiet > 20 {
-				if len(text) > 0 {
-					r.problem("the kernel complains:\n%s", strings.Join(text, "\n"))
-				}
-				return
-			}
+		case err == unix.EAGAIN && len(text) > 0 && quiet <= 20:
 			quiet++
 			time.Sleep(10 * time.Millisecond) // the rest is on its way
 			continue
+		case err != nil:
+			if len(text) > 0 {
+				r.problem("the kernel complains:\n%s", strings.Join(text, "\n"))
+			}
+			if lost {
+				r.problem("the kernel logged faster than its log could be read: complaints may be among what is lost")
+			}
+			if err != unix.EAGAIN {
+				r.problem("the kernel's log cannot be read: %v", err)
+			}
+			return
 		}
 		rec, ok := splat.Parse(string(buf[:n]))
 		if ok && (len(text) > 0 || splat.Is(rec)) && len(text) < 200 {
