@@ -62,7 +62,7 @@ ${XDG_CACHE_HOME:-~/.cache}/nlpeer, as are the states of booted machines, so
 that the next run begins within a second.
 
 Exit status: the guest command's (128+n if signal n ended it), or
-    2  wrong usage, or something could not be set up
+    2  wrong usage, or something could not be set up or brought back
   120  the virtual machine was lost
   121  the guest's kernel panicked
   122  the time limit ran out

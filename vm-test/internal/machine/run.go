@@ -58,6 +58,7 @@ type run struct {
 	back    *backFiles
 	fault   chan error // what went wrong with receiving
 	broken  error      // writing to our own stdout or stderr failed
+	missing error      // files from the guest could not be stored
 }
 
 // logLimit bounds the kernel's log that is kept. What is over goes from the
@@ -205,7 +206,7 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 	case wire.BackEnd:
 		if s.back != nil {
 			if berr := s.back.finish(); berr != nil {
-				fmt.Fprintf(s.notes, "nlvm: files from the guest: %v\n", berr)
+				s.missing = fmt.Errorf("files from the guest: %w", berr)
 			}
 			s.back = nil
 		}
@@ -285,6 +286,12 @@ func (s *run) report() (int, error) {
 	}
 	if reason != "" && status != 128+s.end.interrupted {
 		fmt.Fprintf(s.notes, "nlvm: %s\n", reason)
+	}
+	switch {
+	case s.missing != nil && status == 0:
+		return StatusSetup, s.missing
+	case s.missing != nil: // the command's own failure is the more interesting one
+		fmt.Fprintf(s.notes, "nlvm: %v\n", s.missing)
 	}
 	return status, nil
 }

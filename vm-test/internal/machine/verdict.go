@@ -13,7 +13,7 @@ import (
 
 // Exit statuses of nlvm that are not the guest command's.
 const (
-	StatusSetup     = 2   // the command was not started
+	StatusSetup     = 2   // the command was not started, or what it wrote not stored
 	StatusLost      = 120 // the machine ended without a verdict
 	StatusPanic     = 121 // the guest's kernel panicked
 	StatusTimeout   = 122 // the time limit ran out
