@@ -67,7 +67,7 @@ func (f *machineFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.moduleArgs, "module-args", "", "`PARAMETERS` for nlpeer, such as \"interval_ms=10 groups=3\"")
 	set.StringArrayVar(&f.env, "env", nil, "set an environment variable `NAME[=VALUE]` for the command; without VALUE, to ours (repeatable)")
 	set.StringVar(&f.gcov, "gcov", "", "bring back how often lines of nlpeer and of extra modules were executed, with the\ncompiler's notes, into a new folder of the run's name in `FOLDER`, one for each module\nin it, for gcov or lcov (--kernel debug)")
-	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "time limit of the command, 0 for none; the boot has its own")
+	set.DurationVar(&f.timeout, "timeout", defaultTimeout, "time limit of the command, 0 for none; the boot and its beginning have their own")
 }
 
 // registerOn registers the flags on a command, with completion.

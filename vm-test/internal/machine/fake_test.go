@@ -23,7 +23,10 @@ import (
 
 // guests are what it can play, by name. The result is QEMU's exit status.
 var guests = map[string]func(conn *wire.Conn) int{
-	"brings back": bringsBack,
+	"brings back":   bringsBack,
+	"does not hear": doesNotHear,
+	"never begins":  neverBegins,
+	"stops reading": stopsReading,
 }
 
 func TestMain(m *testing.M) {

@@ -58,6 +58,8 @@ const (
 	bootLimit    = 90 * time.Second
 	restoreLimit = 30 * time.Second
 	saveLimit    = 60 * time.Second
+	pieceLimit   = 60 * time.Second // for a piece of a file to be taken
+	startLimit   = 90 * time.Second // for modules to be loaded and the command to begin
 	exitLimit    = 10 * time.Second
 )
 
@@ -177,7 +179,36 @@ func (m *Machine) Push(ctx context.Context, items []tarball.Item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	if err := tarball.Pack(m.conn.Writer(wire.Files), items); err != nil {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Files may be of any size, so the limit is one of each piece.
+	limit := Patience(pieceLimit)
+	w := &watched{m.conn.Writer(wire.Files), limit, time.AfterFunc(limit, func() {
+		cancel(fmt.Errorf("put files into the guest: it does not take them; nothing has moved for %v", limit))
+	})}
+	defer w.timer.Stop()
+	stop := context.AfterFunc(ctx, func() { _ = m.process.Wire.SetWriteDeadline(time.Unix(1, 0)) })
+	err := m.push(ctx, w, items)
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// watched is a Writer with a timer that each Write winds up.
+type watched struct {
+	io.Writer
+	limit time.Duration
+	timer *time.Timer
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.timer.Reset(w.limit)
+	return w.Writer.Write(p)
+}
+
+func (m *Machine) push(ctx context.Context, w io.Writer, items []tarball.Item) error {
+	if err := tarball.Pack(w, items); err != nil {
 		return fmt.Errorf("send files into the guest: %w", err)
 	}
 	if err := m.conn.Send(wire.FilesEnd, nil); err != nil {

@@ -69,13 +69,17 @@ const logLimit = 2000
 // nlvm itself failed.
 func (m *Machine) Run(ctx context.Context, r Request) (int, error) {
 	s := &run{Machine: m, Request: r, first: -1, window: newWindow(wire.StdinWindow), fault: make(chan error, 1)}
+	// Nothing else is sent yet that the deadline could hit.
+	_ = m.process.Wire.SetWriteDeadline(time.Now().Add(Patience(startLimit)))
 	if err := m.conn.SendValue(wire.Run, r.Command); err != nil {
 		return StatusLost, err
 	}
+	_ = m.process.Wire.SetWriteDeadline(time.Time{})
 	frames := make(chan wire.Frame)
 	quit := make(chan struct{})
 	defer close(quit)
 	go s.receive(frames, quit)
+	go s.sendSizes(quit)
 	s.loop(ctx, frames)
 	s.settle(ctx)
 	m.found = Findings{s.end.complaints, s.end.detectors}
@@ -104,9 +108,12 @@ func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
 	}
 }
 
-// loop handles everything that happens until the verdict or the machine's end.
+// loop handles everything that happens until the verdict or the machine's end. It
+// waits for nothing else: what it sends, it has sent by others, as a guest that reads
+// nothing must not hold up the limits.
 func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
-	var limit, insist, dumped <-chan time.Time
+	var insist, dumped <-chan time.Time
+	limit := time.After(Patience(startLimit))
 	enough := s.Enough
 	asked := 0 // the signal that was passed on
 	for {
@@ -121,8 +128,11 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 				s.process.Kill()
 				return
 			}
-			if f.Type == wire.Started && s.Timeout > 0 {
-				limit = time.After(s.Timeout)
+			if f.Type == wire.Started {
+				limit = nil
+				if s.Timeout > 0 {
+					limit = time.After(s.Timeout)
+				}
 			}
 			if done {
 				return
@@ -140,31 +150,27 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			}
 			asked = number
 			insist = time.After(insistence)
-			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: number}) != nil {
-				return
-			}
+			go s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: number})
 		case <-enough:
 			enough = nil
 			s.end.enough = true
-			if s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: int(syscall.SIGKILL)}) != nil {
-				return
-			}
+			go s.conn.SendValue(wire.Signal, wire.SignalInfo{Number: int(syscall.SIGKILL)})
 		case <-insist:
 			s.end.interrupted = asked
 			s.process.Kill()
 			return
 		case <-limit:
-			s.end.timedOut = true
-			fmt.Fprintf(s.notes, "nlvm: the time limit of %v ran out; in the guest at that moment:\n", s.Timeout)
-			if s.conn.Send(wire.Dump, nil) != nil {
-				return
+			s.end.timedOut, s.end.unstarted = true, !s.started
+			what := fmt.Sprintf("the time limit of %v ran out", s.Timeout)
+			if s.end.unstarted {
+				what = fmt.Sprintf("the command was not started within %v", Patience(startLimit))
 			}
+			fmt.Fprintf(s.notes, "nlvm: %s; in the guest at that moment:\n", what)
+			go s.conn.Send(wire.Dump, nil)
 			dumped = time.After(dumpLimit)
 		case <-dumped:
 			s.process.Kill()
 			return
-		case size := <-s.Resizes:
-			_ = s.conn.SendValue(wire.Resize, size)
 		case <-ctx.Done():
 			s.process.Kill()
 			return
@@ -215,7 +221,7 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 		if f.Decode(&info) == nil {
 			s.end.exit = &info
 		}
-		_ = s.conn.Send(wire.Bye, nil)
+		go s.conn.Send(wire.Bye, nil)
 		return true, nil
 	}
 	return false, err
@@ -367,6 +373,18 @@ func (s *run) sendStdin() {
 		}
 	}
 	_ = s.conn.Send(wire.StdinEOF, nil)
+}
+
+// sendSizes passes the terminal's sizes on, in their order.
+func (s *run) sendSizes(quit <-chan struct{}) {
+	for {
+		select {
+		case size := <-s.Resizes:
+			_ = s.conn.SendValue(wire.Resize, size)
+		case <-quit:
+			return
+		}
+	}
 }
 
 // backFiles unpacks what comes back from the guest.

@@ -28,6 +28,7 @@ type ending struct {
 	shutdown    string         // then, why QEMU ended, in its words
 	panicked    bool
 	timedOut    bool
+	unstarted   bool // then, that the command had not begun
 	enough      bool // we have ended the command, by SIGKILL
 	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
@@ -40,6 +41,9 @@ type ending struct {
 // not simply the command's own.
 func (e ending) judge() (status int, reason string) {
 	if e.timedOut && !e.panicked { // a machine may hang after its panic
+		if e.unstarted {
+			return StatusTimeout, "the command was not started in time"
+		}
 		return StatusTimeout, "the time limit ran out"
 	}
 	if e.exit == nil {

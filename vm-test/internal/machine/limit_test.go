@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"nlpeer/vm-test/internal/tarball"
+	"nlpeer/vm-test/internal/wire"
+)
+
+// doesNotHear reads nothing at all.
+func doesNotHear(*wire.Conn) int {
+	select {}
+}
+
+// neverBegins takes the command, and is still loading the module.
+func neverBegins(conn *wire.Conn) int {
+	await(conn, wire.Dump)
+	_ = conn.Send(wire.Note, []byte("process 7, state D: modprobe"))
+	_ = conn.Send(wire.Note, nil)
+	select {}
+}
+
+// stopsReading begins with the command, and reads nothing from then on.
+func stopsReading(conn *wire.Conn) int {
+	await(conn, wire.Run)
+	_ = conn.Send(wire.Started, nil)
+	select {}
+}
+
+// zeros is an input without an end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// hanging bounds a test of what must not hang. It is far more than any needs.
+const hanging = 30 * time.Second
+
+// ends fails a test whose f does not come to its end.
+func ends(t *testing.T, m *Machine, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(hanging):
+		t.Error("it hangs")
+		m.Close()
+		<-done
+	}
+}
+
+// shortLimits makes nlvm's own limits as short as a test wants them.
+func shortLimits(t *testing.T) { t.Setenv("NLVM_SLOW", "0.01") }
+
+// A command that does not begin has a limit, whatever its own is.
+func TestStartLimit(t *testing.T) {
+	shortLimits(t)
+	for guest, words := range map[string]string{"never begins": "modprobe", "does not hear": ""} {
+		t.Run(guest, func(t *testing.T) {
+			m, said := startFake(t, guest)
+			ends(t, m, func() {
+				status, err := m.Run(t.Context(), Request{})
+				if status != StatusTimeout || err != nil || !strings.Contains(said.String(), "not started") || !strings.Contains(said.String(), words) {
+					t.Errorf("status %d, %v, %q", status, err, said)
+				}
+			})
+		})
+	}
+}
+
+// A guest that takes no command has a limit too.
+func TestCommandNotTaken(t *testing.T) {
+	shortLimits(t)
+	m, said := startFake(t, "does not hear")
+	ends(t, m, func() {
+		long := wire.Command{Argv: []string{strings.Repeat("x", wire.MaxPayload-1000)}}
+		if status, err := m.Run(t.Context(), Request{Command: long}); status == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("status %d, %v, %q", status, err, said)
+		}
+	})
+}
+
+// The time limit holds, and a signal ends the run, while what the guest was sent does
+// not get to it.
+func TestLimitsWhileSending(t *testing.T) {
+	run := func(t *testing.T, r Request, want int) {
+		m, said := startFake(t, "stops reading")
+		r.Stdin = zeros{}
+		ends(t, m, func() {
+			if status, err := m.Run(t.Context(), r); status != want || err != nil {
+				t.Errorf("status %d, %v, want %d; %q", status, err, want, said)
+			}
+		})
+	}
+	t.Run("time limit", func(t *testing.T) { run(t, Request{Timeout: time.Second}, StatusTimeout) })
+	t.Run("signal", func(t *testing.T) {
+		signals := make(chan os.Signal, 1)
+		// By then nothing more fits between us and the guest.
+		time.AfterFunc(time.Second, func() { signals <- syscall.SIGTERM })
+		run(t, Request{Signals: signals}, 128+int(syscall.SIGTERM))
+	})
+}
+
+// Files that the guest does not take are not waited for without an end.
+func TestPushLimit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	items := []tarball.Item{{Source: file, Name: "file"}}
+	t.Run("limit", func(t *testing.T) {
+		shortLimits(t)
+		m, _ := startFake(t, "does not hear")
+		ends(t, m, func() {
+			if err := m.Push(t.Context(), items); err == nil || !strings.Contains(err.Error(), "does not take") {
+				t.Errorf("%v", err)
+			}
+		})
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		m, _ := startFake(t, "does not hear")
+		ends(t, m, func() {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			why := errors.New("enough")
+			time.AfterFunc(100*time.Millisecond, func() { cancel(why) })
+			if err := m.Push(ctx, items); !errors.Is(err, why) {
+				t.Errorf("%v, want that it was enough", err)
+			}
+		})
+	})
+}
