@@ -25,14 +25,15 @@ type command struct {
 	wire.Command
 	conn  *wire.Conn
 	stdin *stdinQueue
+	cut   bool // the end of the output may be missing
 
 	mu       sync.Mutex // guards the rest
 	pid      int        // 0 before the start and after the end
 	terminal *os.File   // the master side, nil without a terminal
 }
 
-// endPatience bounds the wait for processes that were killed to be gone, and
-// for their output to be read.
+// endPatience bounds the wait for processes that were killed to be gone, and for
+// the output of those that are not.
 const endPatience = 2 * time.Second
 
 func newCommand(conn *wire.Conn, c wire.Command) *command {
@@ -54,8 +55,11 @@ func (c *command) runLogged() wire.ExitInfo {
 	if err := c.conn.Send(wire.Started, nil); err != nil {
 		return wire.ExitInfo{Status: 2, Setup: err.Error()}
 	}
-	status := c.spawn()
-	info := wire.ExitInfo{Status: status, Problems: slices.Concat(unloadExtra(c.Extra), unloadPeer(), askDetectors())}
+	info := wire.ExitInfo{Status: c.spawn()}
+	if c.cut {
+		info.Problems = append(info.Problems, "a process could not be killed, and the end of the output may be missing")
+	}
+	info.Problems = slices.Concat(info.Problems, unloadExtra(c.Extra), unloadPeer(), askDetectors())
 	for _, work := range c.Gcov {
 		if err := saveCounts(work); err != nil {
 			info.Problems = append(info.Problems, "the counts of executed lines: "+err.Error())
@@ -125,8 +129,9 @@ func (c *command) spawn() int {
 	c.mu.Lock()
 	c.pid = 0
 	c.mu.Unlock()
-	killRest()
-	io.finish()
+	if !io.finish(killRest()) {
+		c.cut = true
+	}
 	return status
 }
 
@@ -195,8 +200,9 @@ func reap(pid int) int {
 	}
 }
 
-// killRest ends every process but this one and waits until they are gone.
-func killRest() {
+// killRest ends every process but this one and waits until they are gone. It is
+// false if one is not.
+func killRest() bool {
 	// The first process is exempt from its own kill(-1).
 	_ = unix.Kill(-1, unix.SIGKILL)
 	done := make(chan struct{})
@@ -210,7 +216,9 @@ func killRest() {
 	}()
 	select {
 	case <-done:
+		return true
 	case <-time.After(endPatience):
+		return false
 	}
 }
 

@@ -82,20 +82,27 @@ func (s *stdio) start(c *command) {
 	}
 }
 
-// finish waits until all output was sent. Every process that could write is
-// dead, so the pipes end by themselves; the bound is for one that could not
-// be killed.
-func (s *stdio) finish() {
+// finish waits until all output was sent. If every process that could write is
+// gone, the pipes end by themselves: it takes as long as the host takes to read. The
+// bound is for a process that could not be killed; the result is false if it was
+// reached, and output may be missing.
+func (s *stdio) finish(gone bool) (whole bool) {
 	done := make(chan struct{})
 	go func() {
 		s.copiers.Wait()
 		close(done)
 	}()
+	var bound <-chan time.Time
+	if !gone {
+		bound = time.After(endPatience)
+	}
 	select {
 	case <-done:
-	case <-time.After(endPatience):
+		whole = true
+	case <-bound:
 	}
 	s.closeParent()
+	return whole
 }
 
 // openTerminal makes a pseudo terminal.

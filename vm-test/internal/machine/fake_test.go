@@ -27,6 +27,7 @@ var guests = map[string]func(conn *wire.Conn) int{
 	"does not hear": doesNotHear,
 	"never begins":  neverBegins,
 	"stops reading": stopsReading,
+	"says much":     saysMuch,
 }
 
 func TestMain(m *testing.M) {

@@ -5,6 +5,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,16 @@ func stopsReading(conn *wire.Conn) int {
 	await(conn, wire.Run)
 	_ = conn.Send(wire.Started, nil)
 	select {}
+}
+
+// saysMuch writes more than fits between the guest and us, and ends well.
+func saysMuch(conn *wire.Conn) int {
+	await(conn, wire.Run)
+	_ = conn.Send(wire.Started, nil)
+	for range 32 {
+		_ = conn.Send(wire.Stdout, make([]byte, 64<<10))
+	}
+	return verdict(conn, wire.ExitInfo{})
 }
 
 // zeros is an input without an end.
@@ -107,6 +118,57 @@ func TestLimitsWhileSending(t *testing.T) {
 		// By then nothing more fits between us and the guest.
 		time.AfterFunc(time.Second, func() { signals <- syscall.SIGTERM })
 		run(t, Request{Signals: signals}, 128+int(syscall.SIGTERM))
+	})
+}
+
+// Nor does anybody wait for who does not read our own output.
+func TestLimitsWhileWriting(t *testing.T) {
+	run := func(t *testing.T, r Request, want int, words string) {
+		m, said := startFake(t, "says much")
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		defer in.Close()
+		r.Stdout = in
+		ends(t, m, func() {
+			if status, err := m.Run(t.Context(), r); status != want || err != nil || !strings.Contains(said.String(), words) {
+				t.Errorf("status %d, %v, want %d; %q, want %q", status, err, want, said, words)
+			}
+		})
+	}
+	t.Run("time limit", func(t *testing.T) {
+		run(t, Request{Timeout: time.Second}, StatusTimeout, "the output is cut off")
+	})
+	t.Run("signal", func(t *testing.T) {
+		signals := make(chan os.Signal, 1)
+		time.AfterFunc(time.Second, func() { signals <- syscall.SIGTERM })
+		run(t, Request{Signals: signals}, 128+int(syscall.SIGTERM), "")
+	})
+}
+
+// Who reads late gets all of it.
+func TestSlowReader(t *testing.T) {
+	m, said := startFake(t, "says much")
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	got := make(chan int64, 1)
+	time.AfterFunc(time.Second, func() {
+		n, _ := io.Copy(io.Discard, out)
+		got <- n
+	})
+	ends(t, m, func() {
+		if status, err := m.Run(t.Context(), Request{Stdout: in, Timeout: hanging}); status != 0 || err != nil {
+			t.Errorf("status %d, %v; %q", status, err, said)
+		}
+		in.Close()
+		if n := <-got; n != 32*64<<10 {
+			t.Errorf("%d bytes arrived, want %d", n, 32*64<<10)
+		}
 	})
 }
 

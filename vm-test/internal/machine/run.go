@@ -109,25 +109,26 @@ func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
 }
 
 // loop handles everything that happens until the verdict or the machine's end. It
-// waits for nothing else: what it sends, it has sent by others, as a guest that reads
-// nothing must not hold up the limits.
+// waits for nothing else: others write and send for it, as neither a guest nor a reader
+// of our output that reads nothing must hold up the limits.
 func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 	var insist, dumped <-chan time.Time
+	in := frames             // nil while output is written
+	var written <-chan error // nil while none is
 	limit := time.After(Patience(startLimit))
 	enough := s.Enough
 	asked := 0 // the signal that was passed on
 	for {
 		select {
-		case f, ok := <-frames:
+		case f, ok := <-in:
 			if !ok {
 				return
 			}
-			done, err := s.handle(f)
-			if err != nil {
-				s.broken = err
-				s.process.Kill()
-				return
+			if w := s.output(f.Type); w != nil {
+				in, written = nil, write(w, f.Payload)
+				continue
 			}
+			done := s.handle(f)
 			if f.Type == wire.Started {
 				limit = nil
 				if s.Timeout > 0 {
@@ -141,6 +142,13 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 				s.process.Kill()
 				return
 			}
+		case err := <-written:
+			if err != nil {
+				s.broken = err
+				s.process.Kill()
+				return
+			}
+			in, written = frames, nil
 		case sig := <-s.Signals:
 			number := int(sig.(syscall.Signal))
 			if insist != nil {
@@ -161,6 +169,10 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			return
 		case <-limit:
 			s.end.timedOut, s.end.unstarted = true, !s.started
+			if s.end.unread = written != nil; s.end.unread {
+				s.process.Kill() // what the guest would say now is behind that
+				return
+			}
 			what := fmt.Sprintf("the time limit of %v ran out", s.Timeout)
 			if s.end.unstarted {
 				what = fmt.Sprintf("the command was not started within %v", Patience(startLimit))
@@ -178,17 +190,33 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 	}
 }
 
-// handle deals with one frame; done says that it was the last. The error is
-// that of our own standard output or error.
-func (s *run) handle(f wire.Frame) (done bool, err error) {
+// output is what a frame of that type is for, of our standard output and error.
+func (s *run) output(t wire.Type) io.Writer {
+	switch t {
+	case wire.Stdout:
+		return s.Stdout
+	case wire.Stderr:
+		return s.Stderr
+	}
+	return nil
+}
+
+// write writes to a reader that may take its time.
+func write(w io.Writer, p []byte) <-chan error {
+	written := make(chan error, 1)
+	go func() {
+		_, err := w.Write(p)
+		written <- err
+	}()
+	return written
+}
+
+// handle deals with one frame that is no output; done says that it was the last.
+func (s *run) handle(f wire.Frame) (done bool) {
 	switch f.Type {
 	case wire.Started:
 		s.started = true
 		go s.sendStdin()
-	case wire.Stdout:
-		_, err = s.Stdout.Write(f.Payload)
-	case wire.Stderr:
-		_, err = s.Stderr.Write(f.Payload)
 	case wire.Window:
 		var w wire.WindowInfo
 		if f.Decode(&w) == nil {
@@ -222,9 +250,9 @@ func (s *run) handle(f wire.Frame) (done bool, err error) {
 			s.end.exit = &info
 		}
 		go s.conn.Send(wire.Bye, nil)
-		return true, nil
+		return true
 	}
-	return false, err
+	return false
 }
 
 // starved is what the kernel says when it has killed a process for lack of

@@ -29,6 +29,7 @@ type ending struct {
 	panicked    bool
 	timedOut    bool
 	unstarted   bool // then, that the command had not begun
+	unread      bool // then, that our own output was not read
 	enough      bool // we have ended the command, by SIGKILL
 	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
@@ -43,6 +44,9 @@ func (e ending) judge() (status int, reason string) {
 	if e.timedOut && !e.panicked { // a machine may hang after its panic
 		if e.unstarted {
 			return StatusTimeout, "the command was not started in time"
+		}
+		if e.unread {
+			return StatusTimeout, "the time limit ran out while nobody read the output; the output is cut off"
 		}
 		return StatusTimeout, "the time limit ran out"
 	}
