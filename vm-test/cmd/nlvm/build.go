@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -37,13 +35,13 @@ compile with.`,
   nlvm build --kernel 6.1-s390x ~/mymodule`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, cancel := interruptible()
 			defer cancel()
 			file, err := buildModule(ctx, name, args[0])
 			var refused *artifacts.BuildError
 			switch {
 			case ctx.Err() != nil:
-				return statusError(128 + int(syscall.SIGINT))
+				return causeOf(ctx)
 			case errors.As(err, &refused):
 				fmt.Fprintln(os.Stderr, refused.Reasons)
 				return statusError(statusDoesNotBuild)

@@ -87,7 +87,7 @@ func (g *guestRun) do() error {
 	// machine is ended in an orderly way.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, endings()...)
 	// Until the command runs, a signal simply ends everything.
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -97,7 +97,7 @@ func (g *guestRun) do() error {
 		defer close(watched)
 		select {
 		case s := <-signals:
-			cancel(statusError(128 + int(s.(syscall.Signal))))
+			cancel(interrupted(s))
 		case <-running:
 		}
 	}()
@@ -105,9 +105,8 @@ func (g *guestRun) do() error {
 		close(running)
 		<-watched
 	})
-	var interrupted statusError
-	if errors.As(context.Cause(ctx), &interrupted) {
-		return interrupted
+	if cause := causeOf(ctx); cause != nil {
+		return cause
 	}
 	if err != nil {
 		return err

@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -143,7 +142,7 @@ func (m *matrixRun) do() error {
 	}
 	defer use.Unlock()
 	m.progress = &kernel.Progress{W: os.Stderr}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := interruptible()
 	defer cancel()
 
 	table := matrix.Table{Date: time.Now().Format(time.DateOnly), Kernels: m.kernels}
@@ -180,8 +179,8 @@ func (m *matrixRun) do() error {
 	}
 	close(jobs)
 	workers.Wait()
-	if ctx.Err() != nil {
-		return statusError(128 + int(syscall.SIGINT))
+	if err := causeOf(ctx); err != nil {
+		return err
 	}
 	return m.report(table)
 }

@@ -85,9 +85,12 @@ func goTest(arch string, flags, packages, more []string) error {
 	// A Ctrl-C reaches go test and the machines from the terminal; we only
 	// have to live long enough to report how that ended.
 	signal.Ignore(syscall.SIGINT)
-	err = cmd.Run()
+	err = runAll(cmd)
 	var exit *exec.ExitError
+	var status statusError
 	switch {
+	case errors.As(err, &status):
+		return status
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return statusError(exit.ExitCode())
 	case errors.As(err, &exit):
