@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -73,7 +72,12 @@ func loadPeer(t *check.T) (unload func()) {
 	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
 		t.Fatalf("insmod %s: %v", peer, err)
 	}
-	unload = sync.OnceFunc(func() {
+	loaded := true
+	unload = func() {
+		if !loaded {
+			return
+		}
+		loaded = false
 		check.Until(t, "nlpeer is unloaded", func() bool {
 			err := unix.DeleteModule("nlpeer", unix.O_NONBLOCK)
 			if err != nil && err != unix.EAGAIN { // EAGAIN: a socket that is being taken apart
@@ -81,7 +85,7 @@ func loadPeer(t *check.T) (unload func()) {
 			}
 			return err == nil
 		})
-	})
+	}
 	t.Cleanup(unload)
 	return unload
 }

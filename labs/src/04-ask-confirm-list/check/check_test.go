@@ -535,9 +535,12 @@ func checkAgain(t *check.T) {
 	check.Insmod(t, "book")
 	s := check.Dial(t, check.LabProtocol)
 	// Two datagrams hold these. The second one is ready when the first is read, so
-	// the change is before the third one, NLMSG_DONE alone.
+	// the change is before the third one, NLMSG_DONE alone. A kernel side that says
+	// with the last page that it is the last needs no third one.
 	book := fill(s, 200+rand.IntN(100))
-	listAgain(t, book, "intr-in-pages-only")
+	if list(t, s, nil).datagrams == 3 {
+		listAgain(t, book, "intr-in-pages-only")
+	}
 	maps.Copy(book, fill(s, 1000+rand.IntN(500)))
 	listAgain(t, book, "intr-in-done-only")
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -353,17 +354,22 @@ func checkTells(t *check.T) {
 	}
 }
 
-// buffers is how many socket buffers the kernel makes while f runs.
+// buffers is how many socket buffers the kernel makes while f runs: the least of
+// some times, as others may make one, too.
 func buffers(r check.KernelTrace, f func()) int {
-	r.Clear()
-	f()
-	n := 0
-	for _, e := range r.Events() {
-		if strings.HasPrefix(e.Field("call_site"), "__alloc_skb+") {
-			n++
+	least := math.MaxInt
+	for range 3 {
+		r.Clear()
+		f()
+		n := 0
+		for _, e := range r.Events() {
+			if strings.HasPrefix(e.Field("call_site"), "__alloc_skb+") {
+				n++
+			}
 		}
+		least = min(least, n)
 	}
-	return n
+	return least
 }
 
 func checkResolves(t *check.T) {
