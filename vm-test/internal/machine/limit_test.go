@@ -19,7 +19,9 @@ import (
 
 // doesNotHear reads nothing at all.
 func doesNotHear(*wire.Conn) int {
-	select {}
+	for {
+		time.Sleep(time.Hour) // a select{} would be a deadlock to the runtime
+	}
 }
 
 // neverBegins takes the command, and is still loading the module.
@@ -27,14 +29,18 @@ func neverBegins(conn *wire.Conn) int {
 	await(conn, wire.Dump)
 	_ = conn.Send(wire.Note, []byte("process 7, state D: modprobe"))
 	_ = conn.Send(wire.Note, nil)
-	select {}
+	for {
+		time.Sleep(time.Hour) // a select{} would be a deadlock to the runtime
+	}
 }
 
 // stopsReading begins with the command, and reads nothing from then on.
 func stopsReading(conn *wire.Conn) int {
 	await(conn, wire.Run)
 	_ = conn.Send(wire.Started, nil)
-	select {}
+	for {
+		time.Sleep(time.Hour) // a select{} would be a deadlock to the runtime
+	}
 }
 
 // saysMuch writes more than fits between the guest and us, and ends well.
