@@ -15,16 +15,26 @@ import (
 // second is still in the pipe.
 func twoPieces() []byte { return bytes.Repeat([]byte("0123456789abcdef"), 128<<10/16) }
 
-// The end of the output is waited for, however long the host does not read.
-func TestOutputOfSlowReader(t *testing.T) {
+// openCommand returns a command that has not been started, its standard streams, and
+// the host's end of the wire.
+func openCommand(t *testing.T) (*command, *stdio, net.Conn) {
+	t.Helper()
 	host, guest := net.Pipe()
-	defer host.Close()
-	defer guest.Close()
+	t.Cleanup(func() {
+		guest.Close()
+		host.Close()
+	})
 	c := newCommand(wire.NewConn(guest), wire.Command{})
 	s, err := c.openStdio()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c, s, host
+}
+
+// The end of the output is waited for, however long the host does not read.
+func TestOutputOfSlowReader(t *testing.T) {
+	c, s, host := openCommand(t)
 	s.start(c)
 	want := twoPieces()
 	if _, err := s.out.Write(want); err != nil {
@@ -62,14 +72,7 @@ func TestOutputOfSlowReader(t *testing.T) {
 
 // A process that cannot be killed is not waited for, and what is missing then is said.
 func TestOutputOfUnkillable(t *testing.T) {
-	host, guest := net.Pipe()
-	defer host.Close()
-	defer guest.Close()
-	c := newCommand(wire.NewConn(guest), wire.Command{})
-	s, err := c.openStdio()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, s, _ := openCommand(t)
 	defer s.closeChild() // which it has open until then
 	s.start(c)
 	ended := make(chan bool, 1)
