@@ -228,7 +228,28 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 		if err := c.more(op, lim); err != nil {
 			return wire.Message{}, err
 		}
+		if err := c.inVain(lim); err != nil {
+			c.unsettled = true
+			return wire.Message{}, err
+		}
 	}
+}
+
+// inVain is told of each datagram that may have been of no use to the call. Many of
+// them, such as messages for others, must not put off the call's end. So after that
+// of the context it counts the room that they took of the receive buffer, see
+// roomTaken. When it is more than there is, all that was there at the end of the
+// context has been looked at, and it fails with the context's error.
+func (c *Conn) inVain(lim *limit) error {
+	err := lim.ctx.Err()
+	if err == nil || c.errno != 0 {
+		return nil
+	}
+	if lim.vain > c.flight.size {
+		return err
+	}
+	lim.vain += roomTaken(c.n)
+	return nil
 }
 
 // more receives the next datagram into rest, which may be empty after it.

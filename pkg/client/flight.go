@@ -41,6 +41,15 @@ func roomForOn(line, n int) int {
 	return 2*(n+max(line-64, 0)+lines(320)) + lines(256) + 32
 }
 
+// roomTaken is the least that a datagram of n bytes may have taken of the receive
+// buffer: the sk_buff and its end have more than 256 bytes on every processor.
+//
+// It tells when all has been read that was there at some moment. The kernel puts
+// nothing into a buffer that has more in it than its size, so all datagrams but the
+// last fit. Those read since then that took more than the size are all that were
+// there, and whatever follows came later.
+func roomTaken(n int) int { return n + 256 }
+
 var (
 	// ackRoom is that of an acknowledgment. That of an error is the longest: it
 	// has a text, an offset and a policy with it.
@@ -250,7 +259,7 @@ func (f *flight) cut(b *Batch) packed {
 
 // receive takes one datagram and the answers in it. If there is none, it waits
 // for one, or says so. The context is for waiting alone: what is there by its end
-// came in time.
+// came in time. What comes later and ends no request is not read without limit.
 func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 	c := f.c
 	for {
@@ -277,7 +286,11 @@ func (f *flight) receive(lim *limit, wait bool) (got bool, err error) {
 			if c.n > len(c.buf) {
 				return false, ErrTruncated
 			}
-			return true, f.walk(c.buf[:c.n])
+			free := f.free
+			if err := f.walk(c.buf[:c.n]); err != nil || f.free != free {
+				return true, err
+			}
+			return true, c.inVain(lim)
 		case unix.ENOBUFS:
 			c.overruns.Add(1)
 			f.overrun = true
@@ -515,12 +528,14 @@ func (f *flight) tell(b *Batch) {
 	}
 }
 
-// settle drops what answers to earlier calls are in the receive buffer.
+// settle drops what answers to earlier calls are in the receive buffer. What comes
+// in meanwhile may stay, or it would go on as long as a flood.
 func (c *Conn) settle() error {
-	for {
+	for read := 0; read <= c.flight.size; {
 		n, errno := recv(c.fd, c.buf, false)
 		switch errno {
 		case 0:
+			read += roomTaken(n)
 			c.tapped(c.buf, n)
 			for d := c.buf[:min(n, len(c.buf))]; len(d) > 0; {
 				_, rest, _ := wire.NextMessage(d)
@@ -537,4 +552,6 @@ func (c *Conn) settle() error {
 			return os.NewSyscallError("recvfrom", errno)
 		}
 	}
+	c.unsettled = false
+	return nil
 }

@@ -18,6 +18,7 @@ type limit struct {
 	always  bool          // also if the context has a deadline
 
 	deadline time.Time // set by the first wait, zero if there is no timeout
+	vain     int       // see Conn.inVain
 }
 
 // start returns the deadline that the timeout sets, zero if none.

@@ -181,7 +181,7 @@ func (p *Pipeline) stream(f *flight, lim *limit, all bool) error {
 			return err
 		}
 	}
-	for {
+	for read := 0; ; {
 		unsent, err := p.send(f, lim)
 		if err != nil {
 			return err
@@ -190,9 +190,11 @@ func (p *Pipeline) stream(f *flight, lim *limit, all bool) error {
 			return nil
 		}
 		if wait := unsent || all; !wait {
+			// What was there is taken, and what comes meanwhile is left for the
+			// next call, whether the context has ended or not.
 			got, err := f.receive(lim, false)
 			p.sweep(f)
-			if err != nil || !got {
+			if read += roomTaken(p.c.n); err != nil || !got || read > f.size {
 				return err
 			}
 		} else if err := p.await(f, lim); err != nil {
