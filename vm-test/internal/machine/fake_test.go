@@ -28,6 +28,7 @@ var guests = map[string]func(conn *wire.Conn) int{
 	"never begins":  neverBegins,
 	"stops reading": stopsReading,
 	"says much":     saysMuch,
+	"works on":      worksOn,
 }
 
 func TestMain(m *testing.M) {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -51,6 +53,21 @@ func saysMuch(conn *wire.Conn) int {
 		_ = conn.Send(wire.Stdout, make([]byte, 64<<10))
 	}
 	return verdict(conn, wire.ExitInfo{})
+}
+
+// worksOn says much, and goes on until it is asked what it does.
+func worksOn(conn *wire.Conn) int {
+	await(conn, wire.Run)
+	_ = conn.Send(wire.Started, nil)
+	for range 8 {
+		_ = conn.Send(wire.Stdout, make([]byte, 64<<10))
+	}
+	await(conn, wire.Dump)
+	_ = conn.Send(wire.Note, []byte("process 7, state R: worker"))
+	_ = conn.Send(wire.Note, nil)
+	for {
+		time.Sleep(time.Hour) // a select{} would be a deadlock to the runtime
+	}
 }
 
 // zeros is an input without an end.
@@ -145,7 +162,7 @@ func TestLimitsWhileWriting(t *testing.T) {
 		})
 	}
 	t.Run("time limit", func(t *testing.T) {
-		run(t, Request{Timeout: time.Second}, StatusTimeout, "the output is cut off")
+		run(t, Request{Timeout: time.Second}, StatusTimeout, "nobody read the output; the output is cut off")
 	})
 	t.Run("signal", func(t *testing.T) {
 		signals := make(chan os.Signal, 1)
@@ -174,6 +191,119 @@ func TestSlowReader(t *testing.T) {
 		in.Close()
 		if n := <-got; n != 32*64<<10 {
 			t.Errorf("%d bytes arrived, want %d", n, 32*64<<10)
+		}
+	})
+}
+
+// gate is a reader that takes nothing before it is open.
+type gate struct {
+	open  chan struct{}
+	taken int
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	<-g.open
+	g.taken += len(p)
+	return len(p), nil
+}
+
+// calls are notes that call a function when a text is among them.
+type calls struct {
+	*notes
+	text string
+	once func()
+}
+
+func (c calls) Write(p []byte) (int, error) {
+	n, err := c.notes.Write(p)
+	if strings.Contains(c.String(), c.text) {
+		c.once()
+	}
+	return n, err
+}
+
+// Output that is taken is not called unread because the time limit finds it on its way.
+// All of it arrives, and what the guest does at that moment, which is behind it.
+func TestLimitDuringWrite(t *testing.T) {
+	m, said := startFake(t, "works on")
+	g := &gate{open: make(chan struct{})}
+	open := sync.OnceFunc(func() { close(g.open) })
+	defer open()
+	m.notes = calls{said, "the time limit", open}
+	ends(t, m, func() {
+		if status, err := m.Run(t.Context(), Request{Stdout: g, Timeout: time.Second}); status != StatusTimeout || err != nil {
+			t.Errorf("status %d, %v", status, err)
+		}
+		if s := said.String(); strings.Contains(s, "nobody read") || strings.Contains(s, "cut off") || !strings.Contains(s, "process 7") {
+			t.Errorf("said: %q", s)
+			return
+		}
+		if g.taken != 8*64<<10 {
+			t.Errorf("%d bytes arrived, want %d", g.taken, 8*64<<10)
+		}
+	})
+}
+
+// readSlowly takes a byte at each tick, so that nothing more fits into the pipe, and
+// after the given number of them all.
+func readSlowly(out io.Reader, tick time.Duration, ticks int) <-chan int64 {
+	got := make(chan int64, 1)
+	go func() {
+		slow := time.NewTicker(tick)
+		defer slow.Stop()
+		var n int64
+		for b := make([]byte, 1); ticks > 0; ticks-- {
+			<-slow.C
+			k, err := out.Read(b)
+			if n += int64(k); err != nil {
+				break
+			}
+		}
+		k, _ := io.Copy(io.Discard, out)
+		got <- n + k
+	}()
+	return got
+}
+
+// Nor is it because the reader is slower than any piece of it.
+func TestSlowReaderAtLimit(t *testing.T) {
+	m, said := startFake(t, "works on")
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	const tick = 50 * time.Millisecond
+	got := readSlowly(out, tick, int((time.Second+2*Patience(readLimit))/tick))
+	ends(t, m, func() {
+		if status, err := m.Run(t.Context(), Request{Stdout: in, Timeout: time.Second}); status != StatusTimeout || err != nil {
+			t.Errorf("status %d, %v", status, err)
+		}
+		if s := said.String(); strings.Contains(s, "nobody read") || strings.Contains(s, "cut off") || !strings.Contains(s, "process 7") {
+			t.Errorf("said: %q", s)
+		}
+		in.Close()
+		if n := <-got; n != 8*64<<10 {
+			t.Errorf("%d bytes arrived, want %d", n, 8*64<<10)
+		}
+	})
+}
+
+// But a run does not last for ever after its limit because somebody reads.
+func TestOverLimit(t *testing.T) {
+	t.Setenv("NLVM_SLOW", "0.1")
+	m, said := startFake(t, "works on")
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	defer in.Close()
+	readSlowly(out, 10*time.Millisecond, math.MaxInt)
+	ends(t, m, func() {
+		status, err := m.Run(t.Context(), Request{Stdout: in, Timeout: time.Second})
+		if status != StatusTimeout || err != nil || !strings.Contains(said.String(), "the output is cut off") {
+			t.Errorf("status %d, %v; %q", status, err, said)
 		}
 	})
 }

@@ -43,8 +43,13 @@ type Request struct {
 // insistence is how long a command may take to end after a signal.
 const insistence = 3 * time.Second
 
-// dumpLimit bounds the wait for the guest's last notes after the time limit.
-const dumpLimit = 3 * time.Second
+// After the time limit the guest is asked what it does. The answer is behind all that it
+// said before, and comes as fast as that is read.
+const (
+	dumpLimit = 3 * time.Second  // for the guest to say anything
+	readLimit = 2 * time.Second  // for the reader of our output to take anything
+	overLimit = 30 * time.Second // for all of it
+)
 
 // run is the state of a Run.
 type run struct {
@@ -112,20 +117,35 @@ func (s *run) receive(frames chan<- wire.Frame, quit <-chan struct{}) {
 // waits for nothing else: others write and send for it, as neither a guest nor a reader
 // of our output that reads nothing must hold up the limits.
 func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
-	var insist, dumped <-chan time.Time
-	in := frames             // nil while output is written
-	var written <-chan error // nil while none is
+	var insist <-chan time.Time
+	var quiet, over <-chan time.Time // nil before the time limit
+	var out delivery
+	wait := func() { // for who is next to do something, the guest or our reader
+		switch {
+		case over == nil:
+		case out.taken == nil:
+			quiet = time.After(dumpLimit)
+		default:
+			quiet = time.After(Patience(readLimit))
+			out.moves() // from now on
+		}
+	}
 	limit := time.After(Patience(startLimit))
 	enough := s.Enough
 	asked := 0 // the signal that was passed on
 	for {
+		in := frames
+		if out.taken != nil {
+			in = nil
+		}
 		select {
 		case f, ok := <-in:
 			if !ok {
 				return
 			}
 			if w := s.output(f.Type); w != nil {
-				in, written = nil, write(w, f.Payload)
+				out = deliver(w, f.Payload)
+				wait()
 				continue
 			}
 			done := s.handle(f)
@@ -138,17 +158,18 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			if done {
 				return
 			}
-			if f.Type == wire.Note && len(f.Payload) == 0 && dumped != nil {
+			if f.Type == wire.Note && len(f.Payload) == 0 && over != nil {
 				s.process.Kill()
 				return
 			}
-		case err := <-written:
+		case err := <-out.taken:
 			if err != nil {
 				s.broken = err
 				s.process.Kill()
 				return
 			}
-			in, written = frames, nil
+			out.next()
+			wait()
 		case sig := <-s.Signals:
 			number := int(sig.(syscall.Signal))
 			if insist != nil {
@@ -169,18 +190,25 @@ func (s *run) loop(ctx context.Context, frames <-chan wire.Frame) {
 			return
 		case <-limit:
 			s.end.timedOut, s.end.unstarted = true, !s.started
-			if s.end.unread = written != nil; s.end.unread {
-				s.process.Kill() // what the guest would say now is behind that
-				return
-			}
 			what := fmt.Sprintf("the time limit of %v ran out", s.Timeout)
 			if s.end.unstarted {
 				what = fmt.Sprintf("the command was not started within %v", Patience(startLimit))
 			}
 			fmt.Fprintf(s.notes, "nlvm: %s; in the guest at that moment:\n", what)
 			go s.conn.Send(wire.Dump, nil)
-			dumped = time.After(dumpLimit)
-		case <-dumped:
+			over = time.After(Patience(overLimit))
+			wait()
+		case <-quiet:
+			if out.taken != nil && out.moves() {
+				wait()
+				continue
+			}
+			s.end.unread = out.taken != nil
+			s.end.cut = s.end.unread
+			s.process.Kill()
+			return
+		case <-over:
+			s.end.cut = out.taken != nil
 			s.process.Kill()
 			return
 		case <-ctx.Done():
@@ -199,16 +227,6 @@ func (s *run) output(t wire.Type) io.Writer {
 		return s.Stderr
 	}
 	return nil
-}
-
-// write writes to a reader that may take its time.
-func write(w io.Writer, p []byte) <-chan error {
-	written := make(chan error, 1)
-	go func() {
-		_, err := w.Write(p)
-		written <- err
-	}()
-	return written
 }
 
 // handle deals with one frame that is no output; done says that it was the last.

@@ -29,7 +29,8 @@ type ending struct {
 	panicked    bool
 	timedOut    bool
 	unstarted   bool // then, that the command had not begun
-	unread      bool // then, that our own output was not read
+	unread      bool // then, that nobody read our own output
+	cut         bool // then, that not all of it was read
 	enough      bool // we have ended the command, by SIGKILL
 	interrupted int  // number of the signal that made us kill the machine, or 0
 	wireError   error
@@ -45,10 +46,14 @@ func (e ending) judge() (status int, reason string) {
 		if e.unstarted {
 			return StatusTimeout, "the command was not started in time"
 		}
+		reason = "the time limit ran out"
 		if e.unread {
-			return StatusTimeout, "the time limit ran out while nobody read the output; the output is cut off"
+			reason += " while nobody read the output"
 		}
-		return StatusTimeout, "the time limit ran out"
+		if e.cut {
+			reason += "; the output is cut off"
+		}
+		return StatusTimeout, reason
 	}
 	if e.exit == nil {
 		switch {

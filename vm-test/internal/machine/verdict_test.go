@@ -56,7 +56,8 @@ func TestJudge(t *testing.T) {
 		{"panic that hung until the limit", ending{qemuStatus: -1, panicked: true, timedOut: true}, 121, "panicked"},
 		{"time limit", ending{qemuStatus: -1, timedOut: true}, 122, "time limit"},
 		{"limit of the start", ending{qemuStatus: -1, timedOut: true, unstarted: true}, 122, "not started in time"},
-		{"time limit, nobody reads", ending{qemuStatus: -1, timedOut: true, unread: true}, 122, "cut off"},
+		{"time limit, nobody reads", ending{qemuStatus: -1, timedOut: true, unread: true, cut: true}, 122, "nobody read the output; the output is cut off"},
+		{"time limit, slowly read", ending{qemuStatus: -1, timedOut: true, cut: true}, 122, "the time limit ran out; the output is cut off"},
 		{"verdict just after the time limit", ending{exit: exit(0), qemuStatus: 1, timedOut: true}, 122, "time limit"},
 		{"interrupted", ending{qemuStatus: -1, interrupted: 2}, 130, "interrupted"},
 	}
