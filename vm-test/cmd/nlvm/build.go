@@ -43,11 +43,12 @@ compile with.`,
 			case ctx.Err() != nil:
 				return causeOf(ctx)
 			case errors.As(err, &refused):
-				fmt.Fprintln(os.Stderr, refused.Reasons)
+				fmt.Fprintln(notes, refused.Reasons)
 				return statusError(statusDoesNotBuild)
 			case err != nil:
 				return err
 			}
+			notes.Flush()
 			fmt.Println(file)
 			return nil
 		},
@@ -72,7 +73,7 @@ func buildModule(ctx context.Context, name, dir string) (string, error) {
 		return "", err
 	}
 	defer use.Unlock()
-	progress := &kernel.Progress{W: os.Stderr}
+	progress := newProgress()
 	u, err := kernel.Get(ctx, c, k, progress)
 	if err != nil {
 		return "", err
@@ -82,7 +83,7 @@ func buildModule(ctx context.Context, name, dir string) (string, error) {
 		return "", err
 	}
 	if w, err := artifacts.Warnings(file, dir); err != nil || w != "" {
-		fmt.Fprintln(os.Stderr, w)
+		fmt.Fprintln(notes, w)
 	}
 	return file, nil
 }

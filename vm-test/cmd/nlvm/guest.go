@@ -128,7 +128,7 @@ func (g *guestRun) execute(ctx context.Context, k kernel.Kernel, image kernel.Im
 		return 0, err
 	}
 	defer use.Unlock()
-	progress := &kernel.Progress{W: os.Stderr}
+	progress := newProgress()
 	u, err := kernel.Get(ctx, c, k, progress)
 	if err != nil {
 		return 0, err

@@ -13,10 +13,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"nlpeer"
+	"nlpeer/vm-test/internal/kernel"
+	"nlpeer/vm-test/internal/machine"
 )
 
+// notes are our own words, on standard error.
+var notes = machine.NewNotes(os.Stderr)
+
+// newProgress tells there what takes so long.
+func newProgress() *kernel.Progress { return &kernel.Progress{W: notes, File: os.Stderr} }
+
 func main() {
-	os.Exit(execute(os.Args[1:]))
+	status := execute(os.Args[1:])
+	notes.Flush()
+	os.Exit(status)
 }
 
 // statusError carries an exit status through cobra. Whatever was to be said
@@ -42,7 +52,7 @@ func execute(args []string) int {
 	case errors.As(err, &status):
 		return int(status)
 	default:
-		fmt.Fprintf(os.Stderr, "nlvm: %v\n", err)
+		fmt.Fprintf(notes, "nlvm: %v\n", err)
 		return statusUsage
 	}
 }

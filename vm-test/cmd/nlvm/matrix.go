@@ -141,7 +141,7 @@ func (m *matrixRun) do() error {
 		return err
 	}
 	defer use.Unlock()
-	m.progress = &kernel.Progress{W: os.Stderr}
+	m.progress = newProgress()
 	ctx, cancel := interruptible()
 	defer cancel()
 
@@ -346,8 +346,8 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 	// All three of them: none passes a signal on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	var events, notes bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &events, &notes
+	var events, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &events, &said
 	start := time.Now()
 	err = cmd.Run()
 	var exit *exec.ExitError
@@ -358,7 +358,7 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		Status: cmd.ProcessState.ExitCode(), Seconds: time.Since(start).Seconds(),
 		Processor: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
 	if err := r.Read(bytes.NewReader(events.Bytes())); err != nil {
-		return r, fmt.Errorf("%w\n%s", err, notes.String())
+		return r, fmt.Errorf("%w\n%s", err, said.String())
 	}
 	log := filepath.Join(m.out, j.kernel.Name, j.suite+".log")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(log), 0o755), os.WriteFile(log, matrix.Text(events.Bytes()), 0o644)); err != nil {
@@ -373,7 +373,7 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		err = errors.New("files have changed meanwhile")
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "nlvm: the result of %s on %s is not kept: %v\n", j.suite, j.kernel.Name, err)
+		fmt.Fprintf(notes, "nlvm: the result of %s on %s is not kept: %v\n", j.suite, j.kernel.Name, err)
 		return r, nil
 	}
 	b, err := json.Marshal(r)
@@ -409,13 +409,13 @@ func tell(r matrix.Result) {
 	how := "ok  "
 	for _, f := range r.Failed {
 		how = "FAIL"
-		fmt.Fprintf(os.Stderr, "--- FAIL: %s\n    %s\n", f.Test, strings.ReplaceAll(f.Reason, "\n", "\n    "))
+		fmt.Fprintf(notes, "--- FAIL: %s\n    %s\n", f.Test, strings.ReplaceAll(f.Reason, "\n", "\n    "))
 	}
-	fmt.Fprintf(os.Stderr, "%s\tnlpeer/%s/%s\t%s\t[%s] %d passed", how, suitesDir, r.Suite, took, r.Kernel, r.Passed)
+	fmt.Fprintf(notes, "%s\tnlpeer/%s/%s\t%s\t[%s] %d passed", how, suitesDir, r.Suite, took, r.Kernel, r.Passed)
 	if n := len(r.Skipped); n > 0 {
-		fmt.Fprintf(os.Stderr, ", %d skipped", n)
+		fmt.Fprintf(notes, ", %d skipped", n)
 	}
-	fmt.Fprintln(os.Stderr)
+	fmt.Fprintln(notes)
 }
 
 // report writes the table everywhere it belongs.
@@ -451,6 +451,7 @@ func (m *matrixRun) report(t matrix.Table) error {
 			return err
 		}
 	}
+	notes.Flush()
 	if _, err := io.WriteString(os.Stdout, t.Markdown()); err != nil {
 		return err
 	}

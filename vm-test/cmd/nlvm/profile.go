@@ -273,7 +273,7 @@ func (p *profileRun) short(status error, reason string) error {
 	if status == nil {
 		return errors.New(reason)
 	}
-	fmt.Fprintf(os.Stderr, "nlvm: %s\n", reason)
+	fmt.Fprintf(notes, "nlvm: %s\n", reason)
 	return status
 }
 

@@ -80,7 +80,8 @@ func (g *guestRun) interact(size wire.Size) error {
 	// Whatever happens, the terminal is given back as it was.
 	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, before) }()
 	g.started = func() error {
-		fmt.Fprint(os.Stderr, "nlvm: a shell in the guest; leave it with exit or Ctrl-D\n")
+		fmt.Fprint(notes, "nlvm: a shell in the guest; leave it with exit or Ctrl-D\n")
+		notes.Flush() // while the terminal knows what a line is
 		return unix.IoctlSetTermios(fd, unix.TCSETS, raw(*before))
 	}
 	return g.do()

@@ -107,7 +107,7 @@ func TestSignalEndsGoTest(t *testing.T) {
 	}
 }
 
-// The same of what downloads and builds.
+// The same of what downloads and builds, whether anybody reads what it says or not.
 func TestSignalEndsPreparation(t *testing.T) {
 	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
 		t.Skipf("this needs the keys of Debian's archive: %v", err)
@@ -121,7 +121,8 @@ func TestSignalEndsPreparation(t *testing.T) {
 				program(t, bin, "apt-cache", "exit 1\n")
 				program(t, bin, "dpkg-deb", "exit 1\n")
 				cmd := command(t, args...)
-				cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CACHE_HOME="+t.TempDir())
+				cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CACHE_HOME="+t.TempDir(), "NLVM_SLOW=0.01")
+				cmd.Stderr = fullPipe(t)
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}

@@ -107,6 +107,38 @@ func TestUnreadInput(t *testing.T) {
 	})
 }
 
+// fullPipe returns the end of a pipe that takes nothing more, for nobody reads it.
+func fullPipe(t *testing.T) *os.File {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		reader.Close()
+		writer.Close()
+	})
+	size, err := unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	return writer
+}
+
+// Who does not read why it failed learns at least that it did.
+func TestUnreadReason(t *testing.T) {
+	cmd := command(t, "frobnicate")
+	cmd.Env = append(os.Environ(), "NLVM_SLOW=0.01")
+	cmd.Stderr = fullPipe(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, cmd).want(t, 2, "", "")
+}
+
 func TestBrokenPipe(t *testing.T) {
 	needVM(t)
 	cmd := command(t, "run", "--no-module", "--no-commands", "--", "yes")

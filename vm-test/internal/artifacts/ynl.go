@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"nlpeer/vm-test/internal/cache"
 	"nlpeer/vm-test/internal/kernel"
@@ -37,6 +38,7 @@ func buildYNL(ctx context.Context, c *cache.Cache, source string, u kernel.Userl
 	cmd := exec.CommandContext(ctx, filepath.Join(source, "tools/ynl"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	cmd.WaitDelay = time.Second // what it has started may have that open, too
 	if p != nil && p.W != nil {
 		cmd.Stderr = p.W // it says what it downloads
 	}

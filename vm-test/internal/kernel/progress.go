@@ -14,7 +14,8 @@ import (
 // Progress tells a waiting person what takes so long: one line when something
 // starts and one when it is done. The zero value is silent.
 type Progress struct {
-	W io.Writer
+	W    io.Writer
+	File *os.File // where W writes to, nil if that is no file
 }
 
 // Start announces a piece of work. The returned function reports its end.
@@ -42,15 +43,11 @@ func (p *Progress) Warn(text string, err error) {
 
 // Terminal is the terminal that progress is shown on, nil if it is none.
 func (p *Progress) Terminal() *os.File {
-	if p == nil {
+	if p == nil || p.File == nil {
 		return nil
 	}
-	f, ok := p.W.(*os.File)
-	if !ok {
+	if _, err := unix.IoctlGetTermios(int(p.File.Fd()), unix.TCGETS); err != nil {
 		return nil
 	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
-		return nil
-	}
-	return f
+	return p.File
 }

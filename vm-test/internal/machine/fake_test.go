@@ -28,6 +28,7 @@ var guests = map[string]func(conn *wire.Conn) int{
 	"never begins":  neverBegins,
 	"stops reading": stopsReading,
 	"says much":     saysMuch,
+	"says why":      saysWhy,
 	"works on":      worksOn,
 }
 

@@ -33,8 +33,8 @@ type Options struct {
 	Append   string
 	Cold     bool // boot, whatever saved states there are
 	Accel    string
-	Debug    bool // make Machine.Debug possible
-	Progress *kernel.Progress
+	Debug    bool             // make Machine.Debug possible
+	Progress *kernel.Progress // its writer must wait for no reader, see Notes
 }
 
 // Machine is a running guest whose agent waits for a command.
