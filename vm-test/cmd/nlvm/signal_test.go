@@ -79,31 +79,46 @@ func fifo(t *testing.T) (name string, read func() int) {
 	}
 }
 
-// A signal that ends nlvm test ends go test, and what it leaves behind: the programs
-// that run tests, each of which ends its machine.
+// A signal that ends nlvm test, or go test, or comes to all of them, ends what go test
+// leaves behind, too: the programs that run tests, each of which ends its machine.
 func TestSignalEndsGoTest(t *testing.T) {
-	for _, s := range endings[1:] { // go test has the first of its own, from the terminal
-		t.Run(s.String(), func(t *testing.T) {
-			pids, pid := fifo(t)
-			bin := t.TempDir()
-			ended := filepath.Join(bin, "ended")
-			program(t, bin, "exec", "trap 'echo >"+ended+"; exit' TERM\necho $$ >"+pids+"\nwhile :; do sleep 0.1; done\n")
-			program(t, bin, "go", bin+"/exec &\nwait\n")
-			cmd := command(t, "test", "--no-module", "./x")
-			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			child := pid()
-			signalTo(t, cmd, s)
-			finish(t, cmd).want(t, 128+int(s), "", "")
-			if _, err := os.Stat(ended); err != nil {
-				t.Error("what go test had started was not ended in an orderly way")
-			}
-			if state(child) != "" {
-				t.Errorf("process %d is left", child)
-			}
-		})
+	for _, tt := range []struct {
+		whom    string
+		signals []syscall.Signal
+	}{
+		{"nlvm", endings[1:]}, // the first comes to all, from the terminal
+		{"go test", append(endings[1:], syscall.SIGKILL)},
+		{"all", endings},
+	} {
+		for _, s := range tt.signals {
+			t.Run(tt.whom+" "+s.String(), func(t *testing.T) {
+				pids, pid := fifo(t)
+				bin := t.TempDir()
+				ended := filepath.Join(bin, "ended")
+				program(t, bin, "exec", "trap 'echo >"+ended+"; exit' TERM HUP\necho $$ >"+pids+"\nwhile :; do sleep 0.1; done\n")
+				// As go test, it waits after a Ctrl-C. Its child, in the background of a
+				// shell, ignores that, so it is told.
+				program(t, bin, "go", "trap 'kill $!; wait; exit 1' INT\necho $$ >"+pids+"\n"+bin+"/exec &\nwait\n")
+				cmd := command(t, "test", "--no-module", "./x")
+				cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // all but the tests
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				goTest, child := pid(), pid()
+				to := map[string]int{"nlvm": cmd.Process.Pid, "go test": goTest, "all": -cmd.Process.Pid}[tt.whom]
+				if err := unix.Kill(to, s); err != nil {
+					t.Fatal(err)
+				}
+				finish(t, cmd).want(t, 128+int(s), "", "")
+				if _, err := os.Stat(ended); err != nil {
+					t.Error("what go test had started was not ended in an orderly way")
+				}
+				if state(child) != "" {
+					t.Errorf("process %d is left", child)
+				}
+			})
+		}
 	}
 }
 

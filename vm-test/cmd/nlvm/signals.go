@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,29 +58,66 @@ func causeOf(ctx context.Context) error {
 	return nil
 }
 
-// runAll runs a program that passes no signal on. If we are asked to end, by another
-// signal than the terminal's Ctrl-C, it and all that it has started end before us.
+// runAll runs a program that passes no signal on. If a signal asks us or it to end, all
+// that it has started ends before us, and the signal is the exit status.
 func runAll(cmd *exec.Cmd) error {
 	// Whose parent has ended becomes our child, so none gets lost.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, endings()[1:]...)
+	signal.Notify(signals, endings()...)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	var got os.Signal // the first
+	for {
+		select {
+		case s := <-signals:
+			if got == nil {
+				got = s
+			}
+			// A Ctrl-C has reached it, and all others, from the terminal. They end by
+			// themselves, and it tells how.
+			if s != syscall.SIGINT {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			}
+		case err := <-ended:
+			// Which of us a signal to all has ended first does not matter.
+			if got == nil {
+				got = endedBy(err, signals)
+			}
+			if got == nil {
+				return err
+			}
+			endOrphans(signals)
+			return interrupted(got)
+		}
+	}
+}
+
+// onItsWay is how long a signal that came to all of us may take to get to us, when
+// another has ended of it already.
+const onItsWay = 200 * time.Millisecond
+
+// endedBy is the signal that has ended a program, nil if none has. One that handles it
+// fails instead, but then we get it, too.
+func endedBy(err error, signals <-chan os.Signal) os.Signal {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return nil
+	}
+	if ws := exit.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return ws.Signal()
+	}
 	select {
-	case err := <-ended:
-		return err
 	case s := <-signals:
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-		endOrphans(signals)
-		return interrupted(s)
+		return s
+	case <-time.After(onItsWay):
+		return nil
 	}
 }
 

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -82,19 +80,14 @@ func goTest(arch string, flags, packages, more []string) error {
 	cmd := exec.Command("go", append(args, packages...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+kernel.Architecture(arch).Go)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// A Ctrl-C reaches go test and the machines from the terminal; we only
-	// have to live long enough to report how that ended.
-	signal.Ignore(syscall.SIGINT)
 	err = runAll(cmd)
 	var exit *exec.ExitError
 	var status statusError
 	switch {
 	case errors.As(err, &status):
 		return status
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return statusError(exit.ExitCode())
 	case errors.As(err, &exit):
-		return statusError(128 + int(exit.Sys().(syscall.WaitStatus).Signal()))
+		return statusError(exit.ExitCode())
 	case err != nil:
 		return fmt.Errorf("go test: %w", err)
 	}
