@@ -71,6 +71,12 @@ func TestRead(t *testing.T) {
 		{"good", events, 0, matrix.Result{Passed: 2, Failed: []matrix.Outcome{}, Skipped: []matrix.Outcome{skip}}, true},
 		{"a kernel that complained", events + `{"Action":"output","Output":"nlvm: WARNING\n"}`, 123,
 			matrix.Result{Passed: 2, Failed: []matrix.Outcome{{Reason: "nlvm: WARNING"}}, Skipped: []matrix.Outcome{skip}, Status: 123}, false},
+		{"no test", `{"Action":"output","Output":"testing: warning: no tests to run\n"}{"Action":"pass"}`, 0,
+			matrix.Result{Failed: []matrix.Outcome{{Reason: "no test has run: testing: warning: no tests to run"}}, Skipped: []matrix.Outcome{}}, false},
+		{"only skips", strings.Replace(lacking, "7.3", "5.10", 1), 0, matrix.Result{Failed: []matrix.Outcome{}, Skipped: []matrix.Outcome{
+			{Test: "TestX", Reason: "x_test.go:7: kernel 5.10 has not: sound"},
+			{Test: "TestZ", Reason: "x_test.go:9: kernel 7.3 has not: colours"},
+		}}, true},
 		{"nothing at all", "", 2, matrix.Result{Failed: []matrix.Outcome{{}}, Skipped: []matrix.Outcome{}, Status: 2}, false},
 		{"bad", bad, 1, matrix.Result{Passed: 1, Failed: []matrix.Outcome{
 			{Test: "TestC/bad", Reason: "c_test.go:8: no | good"},

@@ -107,6 +107,10 @@ func (r *Result) Read(events io.Reader) error {
 	if r.Status != 0 && len(r.Failed) == 0 {
 		r.Failed = append(r.Failed, Outcome{"", said(text("").String())})
 	}
+	// A suite whose tests are all gone proves nothing.
+	if r.Passed+len(r.Failed)+len(r.Skipped) == 0 {
+		r.Failed = append(r.Failed, Outcome{"", "no test has run: " + said(text("").String())})
+	}
 	return nil
 }
 
