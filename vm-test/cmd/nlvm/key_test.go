@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"nlpeer/vm-test/internal/artifacts"
@@ -117,5 +118,30 @@ func TestEditedMeanwhile(t *testing.T) {
 			}
 			os.Remove(c.Path("matrix", key+".json"))
 		}
+	}
+}
+
+// Kernels of one architecture share the test binaries: built once more, they would
+// change under the suites that run.
+func TestBuildOncePerArchitecture(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\necho \"$GOARCH $*\" >>\"$(dirname \"$0\")/calls\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	m := matrixRun{source: t.TempDir(), out: t.TempDir(), suites: []string{"x"}}
+	for _, k := range []kernel.Kernel{{Name: "5.10", Arch: "amd64"}, {Name: "6.1-s390x", Arch: "s390x"}, {Name: "6.1", Arch: "amd64"}} {
+		dir, err := m.build(t.Context(), k)
+		if want := filepath.Join(m.out, k.Arch); err != nil || dir != want {
+			t.Errorf("%s: %s, %v; want %s", k.Name, dir, err, want)
+		}
+	}
+	calls, err := os.ReadFile(filepath.Join(bin, "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if amd64, all := strings.Count(string(calls), "amd64 test -c "), strings.Count(string(calls), "\n"); amd64 != 1 || all != 2 {
+		t.Errorf("want one build for amd64 and one for s390x:\n%s", calls)
 	}
 }

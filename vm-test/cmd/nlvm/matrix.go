@@ -50,6 +50,7 @@ type matrixRun struct {
 	suites  []string
 
 	source   string
+	built    map[string]string // by architecture, the folder of its test binaries
 	cache    *cache.Cache
 	progress *kernel.Progress
 }
@@ -302,8 +303,12 @@ func (s subject) key() (string, error) {
 }
 
 // build compiles the suites for a kernel's architecture and returns the folder
-// of the test binaries.
+// of the test binaries. For the next kernel of the same architecture they stay what
+// they are: suites of this one may run.
 func (m *matrixRun) build(ctx context.Context, k kernel.Kernel) (string, error) {
+	if dir, ok := m.built[k.Arch]; ok {
+		return dir, nil
+	}
 	dir := filepath.Join(m.out, k.Arch)
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -322,6 +327,10 @@ func (m *matrixRun) build(ctx context.Context, k kernel.Kernel) (string, error) 
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the suites do not build for %s: %w\n%s", k.Arch, err, bytes.TrimSpace(out))
 	}
+	if m.built == nil {
+		m.built = make(map[string]string)
+	}
+	m.built[k.Arch] = dir
 	return dir, nil
 }
 
