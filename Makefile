@@ -35,10 +35,12 @@ module:
 	@test -e $(KDIR)/Makefile || { echo "make: no kernel headers in $(KDIR); try: sudo apt-get install linux-headers-$(kernel), or without the module: make commands" >&2; exit 1; }
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
+# Without the commit in them, so that equal sources make equal programs: results are
+# kept by the content of nlvm.
 ## make commands		only the commands, in build/bin
 commands:
 	@mkdir -p $(bin)
-	$(GO) build -trimpath -o $(bin)/ $(commands)
+	$(GO) build -trimpath -buildvcs=false -o $(bin)/ $(commands)
 
 ## make demo		see it work, in a virtual machine
 demo: commands
@@ -91,7 +93,7 @@ coverage: commands
 fuzz: commands
 	@tools/deps vm
 	@[ $(FUZZKERNEL) != debug ] || tools/deps debug
-	$(GO) build -trimpath -o $(bin)/ ./vm-test/cmd/nlfuzz
+	$(GO) build -trimpath -buildvcs=false -o $(bin)/ ./vm-test/cmd/nlfuzz
 	$(nlvm) run --kernel $(FUZZKERNEL) --timeout 10m -- nlecho hello
 	$(bin)/nlfuzz drive --time $(FUZZTIME) --kernel $(FUZZKERNEL)
 

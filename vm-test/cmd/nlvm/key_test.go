@@ -34,13 +34,14 @@ func TestKey(t *testing.T) {
 	u := kernel.Unpacked{Kernel: kernel.Kernel{Name: "6.1", Arch: "amd64"}, Version: "6.1.0", Package: "6.1-1"}
 	guest := artifacts.Guest{Kernel: u, Initrd: "initrd", Module: "one/nlpeer.ko"}
 	put("bin/x.test", "test")
+	put("bin/nlvm", "program")
 	for _, name := range []string{"TERM", "GODEBUG", "GOTRACEBACK", "NLVM_SLOW", "NLVM_ACCEL", "NLVM_FLAGS", "NLPEER_LONG", "NLPEER_CI", "NLPEER_UNTIL", "MINE"} {
 		t.Setenv(name, "")
 		os.Unsetenv(name)
 	}
 	key := func() string {
 		t.Helper()
-		s := subject{source: source, dir: filepath.Join(source, suitesDir, "x"), binary: filepath.Join(source, "bin/x.test"), kernel: u, guest: guest}
+		s := subject{source: source, runner: filepath.Join(source, "bin/nlvm"), dir: filepath.Join(source, suitesDir, "x"), binary: filepath.Join(source, "bin/x.test"), kernel: u, guest: guest}
 		var err error
 		if s.flags, err = flagsOf(s.dir, &s.machineFlags); err != nil {
 			t.Fatal(err)
@@ -64,6 +65,9 @@ func TestKey(t *testing.T) {
 		put(name, "another")
 		check(name, true)
 	}
+	// The sources may be newer than the nlvm that runs.
+	put("bin/nlvm", "another")
+	check("the program nlvm", true)
 	put("vm-test/cmd/nlvm/main_test.go", "another")
 	check("tests of nlvm", false)
 	put("vm-test/suites/x/nlvm.flags", "--env MINE\n")

@@ -35,7 +35,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	nlvm = filepath.Join(dir, "nlvm")
-	if out, err := exec.Command("go", "build", "-o", nlvm, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", nlvm, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "nlvm does not build: %v\n%s", err, out)
 		return 1
 	}

@@ -50,6 +50,7 @@ type matrixRun struct {
 	suites  []string
 
 	source   string
+	self     string            // nlvm, which runs them
 	built    map[string]string // by architecture, the folder of its test binaries
 	cache    *cache.Cache
 	progress *kernel.Progress
@@ -128,6 +129,9 @@ func (m *matrixRun) do() error {
 		return err
 	}
 	if m.source, err = artifacts.FindSource(); err != nil {
+		return err
+	}
+	if m.self, err = os.Executable(); err != nil {
 		return err
 	}
 	if err := m.findSuites(); err != nil {
@@ -243,6 +247,7 @@ func (m *matrixRun) prepare(ctx context.Context, name string) ([]job, error) {
 // subject is what a suite's result is about.
 type subject struct {
 	source string // of nlvm
+	runner string // nlvm itself, which may be older
 	dir    string // of the suite
 	binary string // its tests
 	flags  []string
@@ -254,7 +259,7 @@ type subject struct {
 // look finds what a suite's result on a kernel is about, and makes what of it is not
 // up to date.
 func (m *matrixRun) look(ctx context.Context, u kernel.Unpacked, suite, binary string) (subject, error) {
-	s := subject{source: m.source, dir: filepath.Join(m.source, suitesDir, suite), binary: binary, kernel: u}
+	s := subject{source: m.source, runner: m.self, dir: filepath.Join(m.source, suitesDir, suite), binary: binary, kernel: u}
 	var err error
 	if s.flags, err = flagsOf(s.dir, &s.machineFlags); err != nil {
 		return s, err
@@ -275,7 +280,11 @@ func (m *matrixRun) look(ctx context.Context, u kernel.Unpacked, suite, binary s
 
 // key names the result by all that it depends on.
 func (s subject) key() (string, error) {
-	runner, err := artifacts.ProgramHash(s.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
+	runnerSource, err := artifacts.ProgramHash(s.source, []string{"vm-test/cmd/nlvm", "vm-test/internal"})
+	if err != nil {
+		return "", err
+	}
+	runner, err := artifacts.ContentHash(filepath.Dir(s.runner), []string{filepath.Base(s.runner)})
 	if err != nil {
 		return "", err
 	}
@@ -297,7 +306,7 @@ func (s subject) key() (string, error) {
 		return name == "TERM" || name == "NLPEER_CI" || name == "NLPEER_UNTIL"
 	})
 	slices.Sort(env)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q\n", append([]string{runner, test, data, s.kernel.Version, s.kernel.Package,
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q\n", append([]string{runnerSource, runner, test, data, s.kernel.Version, s.kernel.Package,
 		s.guest.Initrd, s.guest.PayloadKey(), emulator, s.accel}, append(s.flags, env...)...)))
 	return hex.EncodeToString(sum[:20]), nil
 }
@@ -344,11 +353,7 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 		r.Repeated = true
 		return r, nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return r, err
-	}
-	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", self, "exec", "--kernel", j.kernel.Name, "--",
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", m.self, "exec", "--kernel", j.kernel.Name, "--",
 		j.binary, "-test.v=test2json", "-test.paniconexit0", "-test.timeout="+machine.Patience(suiteLimit).String())
 	cmd.Dir = filepath.Join(m.source, suitesDir, j.suite)
 	cmd.Env = append(os.Environ(), "NLPEER_CI=1")
@@ -358,7 +363,7 @@ func (m *matrixRun) run(ctx context.Context, j job) (matrix.Result, error) {
 	var events, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &events, &said
 	start := time.Now()
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return r, err
