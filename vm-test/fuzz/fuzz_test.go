@@ -52,6 +52,41 @@ func TestText(t *testing.T) {
 	}
 }
 
+// Most requests to delete over generic netlink are good ones: they have a key or a
+// prefix, and both is refused.
+func TestDeleteOneThing(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	good, all := map[uint16]int{}, 0
+	for range 2000 {
+		for _, op := range fuzz.Generate(r).Ops {
+			for _, m := range op.Messages {
+				if m.Type != fuzz.TypePeer || len(m.Body) < 4 || m.Body[0] != wire.CmdObjectDel {
+					continue
+				}
+				all++
+				var which []uint16
+				for rest := m.Body[4:]; len(rest) > 0; {
+					a, next, err := wire.NextAttr(rest)
+					if err != nil {
+						break
+					}
+					if a.Type == wire.AttrObjectKey || a.Type == wire.AttrObjectPrefix {
+						which = append(which, a.Type)
+					}
+					rest = next
+				}
+				if len(which) == 1 {
+					good[which[0]]++
+				}
+			}
+		}
+	}
+	key, prefix := good[wire.AttrObjectKey], good[wire.AttrObjectPrefix]
+	if 2*(key+prefix) < all || 10*key < all || 10*prefix < all {
+		t.Errorf("of %d, %d have only a key and %d only a prefix", all, key, prefix)
+	}
+}
+
 // Every kind of operation, and every operation of each carrier, comes up.
 func TestAllComeUp(t *testing.T) {
 	kinds, types := map[string]int{}, map[[2]int]int{}

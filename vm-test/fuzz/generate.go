@@ -233,6 +233,12 @@ func (g *generator) genl(m *Message) {
 		attrs = op.dump
 		m.Flags |= unix.NLM_F_DUMP
 	}
+	if op.number == wire.CmdObjectDel { // both are refused
+		attrs = []uint16{wire.AttrObjectKey}
+		if g.one(3) {
+			attrs = []uint16{wire.AttrObjectPrefix}
+		}
+	}
 	if g.one(4) && op.do != nil {
 		m.Flags |= unix.NLM_F_ECHO
 	}
