@@ -170,10 +170,14 @@ func TestObjectRefusedHere(t *testing.T) {
 			t.Errorf("on the connector: %v, want EOPNOTSUPP", err)
 		}
 	}
+	n := 0
 	for _, err := range cn.Objects(ctx, client.ObjectQuery{}) {
-		if !errors.Is(err, unix.EOPNOTSUPP) {
+		if n++; !errors.Is(err, unix.EOPNOTSUPP) {
 			t.Errorf("on the connector: %v, want EOPNOTSUPP", err)
 		}
+	}
+	if n != 1 {
+		t.Errorf("a dump on the connector gives %d errors, want one", n)
 	}
 	stats, err := conn.Stats(ctx)
 	if err != nil || stats.Carriers[0].Requests != 0 || stats.Objects.Generation != 0 {

@@ -58,7 +58,11 @@ func TestKeys(t *testing.T) {
 		for b := 1; b < 256; b++ {
 			tb.Must(t, vmtest.NewObject(cre|exc, string([]byte{byte(b)})))
 		}
-		for i, o := range tb.All(t) {
+		all := tb.All(t)
+		if len(all) != 255 {
+			t.Errorf("%d objects, want 255", len(all))
+		}
+		for i, o := range all {
 			if o.Key != string([]byte{byte(i + 1)}) {
 				t.Errorf("object %d is %q", i, o.Key)
 			}
