@@ -18,6 +18,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/capture"
 	"nlpeer/pkg/explain"
 	"nlpeer/pkg/wire"
@@ -261,6 +262,7 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		all, err := read(b)
 		if err == nil {
 			t.Error("no error at the end")
@@ -285,6 +287,7 @@ func FuzzWriter(f *testing.F) {
 	f.Add(uint8(31), uint32(5), uint8(1), int64(1700000000123456789), 0, []byte("data"))
 	f.Add(uint8(0), uint32(0), uint8(0), int64(0), 1000, []byte{})
 	f.Fuzz(func(t *testing.T, protocol uint8, port uint32, direction uint8, at int64, more int, data []byte) {
+		defer fuzzing.Limit(protocol, port, direction, at, more, data)()
 		if at < 0 || more < 0 || more > 1<<20 || len(data) > 1<<16 {
 			t.Skip()
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/wire"
 )
@@ -257,6 +258,7 @@ func FuzzParseControl(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		if v, err := client.ParseBeacon(b); err != nil && v != (client.Beacon{}) {
 			t.Fatalf("an error comes with %+v", v)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/explain"
 	"nlpeer/pkg/wire"
 )
@@ -392,6 +393,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(uint8(raw), uint8(explain.Received), acks(600)) // deeper than what is followed
 	f.Fuzz(func(t *testing.T, protocol, direction uint8, data []byte) {
+		defer fuzzing.Limit(protocol, direction, data)()
 		var d explain.Decoder
 		d.AddFamily(nlpeer, "nlpeer")
 		c := crossing{int(protocol % 32), explain.Direction(direction % 3), data}

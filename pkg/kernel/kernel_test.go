@@ -22,6 +22,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/client"
 	"nlpeer/pkg/kernel"
 	"nlpeer/pkg/wire"
@@ -409,6 +410,7 @@ func FuzzParseProc(f *testing.F) {
 		f.Add(procMessage(1, 2, m.what, 3, 4, m.words...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		e, err := kernel.ParseProc(b)
 		if err != nil && !cmp.Equal(e, kernel.ProcEvent{}, cmpopts.IgnoreUnexported(e)) {
 			t.Errorf("%+v with %v", e, err)
@@ -421,6 +423,7 @@ func FuzzParseUevent(f *testing.F) {
 	f.Add([]byte("add@/module/m\x00ACTION=add\x00DEVPATH=/module/m\x00"))
 	f.Add(append([]byte("libudev\x00\xfe\xed\xca\xfe"), make([]byte, 40)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		e, err := kernel.ParseUevent(b)
 		if (err == nil) != (e.Action != "" && e.Path != "") {
 			t.Errorf("%+v, %v", e, err)
@@ -434,6 +437,7 @@ func FuzzParseRoute(f *testing.F) {
 		f.Add(typ, wire.AppendUint32(make([]byte, 12), 1, 5))
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
+		defer fuzzing.Limit(typ, b)()
 		c, err := kernel.ParseRoute(wire.Message{Header: wire.Header{Type: typ}, Body: b})
 		if err != nil && !errors.Is(err, kernel.ErrRoute) || err == nil && !bytes.Equal(c.Body, b) {
 			t.Errorf("%+v, %v", c, err)
@@ -444,6 +448,7 @@ func FuzzParseRoute(f *testing.F) {
 func FuzzParseFIB(f *testing.F) {
 	f.Add(make([]byte, 20))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		if r, err := kernel.ParseFIB(b); err == nil && r.Err == 0 && !r.Prefix.IsValid() {
 			t.Errorf("%+v", r)
 		}
@@ -454,6 +459,7 @@ func FuzzParseSockets(f *testing.F) {
 	f.Add([]byte(procNetlink))
 	f.Add(make([]byte, 40))
 	f.Fuzz(func(_ *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		_, _ = kernel.ParseProcNetlink(b)
 		_, _ = kernel.ParseDiag(b)
 	})

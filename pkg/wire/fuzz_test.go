@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"testing"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/wire"
 )
 
@@ -39,6 +40,7 @@ func FuzzMessages(f *testing.F) {
 	b = wire.AppendMessage(b, wire.Header{Type: wire.MsgEcho, Seq: 2}, nil)
 	damaged(f, b)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		off, rest := 0, b
 		for len(rest) > 0 {
 			m, next, err := wire.NextMessage(rest)
@@ -81,6 +83,7 @@ func FuzzAttrs(f *testing.F) {
 	b = wire.EndNest(b, start)
 	damaged(f, b)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		off, rest := 0, b
 		for len(rest) > 0 {
 			a, next, err := wire.NextAttr(rest)
@@ -131,6 +134,7 @@ func FuzzParseAck(f *testing.F) {
 	add(wire.MsgError, wire.FlagAckTLVs|wire.FlagCapped, raw(int32(-34), head, ext))
 	add(wire.MsgDone, wire.FlagAckTLVs, raw(int32(-22), ext))
 	f.Fuzz(func(t *testing.T, typ, flags uint16, body []byte) {
+		defer fuzzing.Limit(typ, flags, body)()
 		a, err := wire.ParseAck(ack(typ, flags, body))
 		if a.Errno > 4095 {
 			t.Fatalf("errno %d", a.Errno)
@@ -149,6 +153,7 @@ func FuzzParsePolicy(f *testing.F) {
 	damaged(f, policyAttr[wire.AttrHeaderLen:])
 	damaged(f, raw(u16(12), u16(4), u64(0), u16(12), u16(5), u64(9), u16(12), u16(2), u64(0), u16(12), u16(12), u64(1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		p, err := wire.ParsePolicy(b)
 		if err != nil && p != (wire.Policy{}) {
 			t.Fatalf("an error comes with %+v", p)
@@ -163,6 +168,7 @@ func FuzzParseEvent(f *testing.F) {
 	damaged(f, wire.AppendEvent(nil, wire.Event{Group: 1, Seq: 2, Time: 3, Kind: wire.KindBeacon, Data: []byte("data")}))
 	damaged(f, wire.AppendEvent(nil, wire.Event{Group: 2, Seq: 2, Time: 3, Kind: wire.KindObjectDel, Object: object("key", 4, "one", "")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		e, err := wire.ParseEvent(b)
 		if err != nil {
 			if e.Data != nil || e.Object.Key != nil || e.Object.Attrs != nil || e.Group != 0 || e.Seq != 0 || e.Time != 0 || e.Kind != 0 {
@@ -185,6 +191,7 @@ func FuzzParseTick(f *testing.F) {
 	event := wire.AppendEvent(nil, wire.Event{Group: 1, Seq: 2, Time: 3, Kind: wire.KindBeacon, Data: []byte("data5")})
 	damaged(f, wire.AppendMessage(nil, wire.Header{Type: wire.MsgEvent}, event))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		tick, data, n := wire.ParseTick(b)
 		if tick == nil {
 			return
@@ -203,6 +210,7 @@ func FuzzParseTick(f *testing.F) {
 func FuzzParseObject(f *testing.F) {
 	damaged(f, wire.AppendObject(nil, object("key", 1, "one", "", "three")))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		o, err := wire.ParseObject(b)
 		if err != nil {
 			if o.Key != nil || o.Attrs != nil || o.Generation != 0 {
@@ -229,6 +237,7 @@ func FuzzParseHeaders(f *testing.F) {
 	damaged(f, wire.AppendConnector(nil, wire.ConnectorHeader{Idx: wire.CnIdx, Val: wire.CnVal, Seq: 1, Ack: 2}, []byte("data")))
 	damaged(f, wire.AppendRtnlHeader(nil, wire.RtnlFamily))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		h, data, err := wire.ParseConnector(b)
 		switch {
 		case err != nil:
@@ -249,6 +258,7 @@ func FuzzMessageRoundTrip(f *testing.F) {
 	f.Add(uint16(16), uint16(1), uint32(2), uint32(3), []byte("hello"), []byte("next"))
 	f.Add(uint16(0), uint16(0xffff), uint32(1<<32-1), uint32(0), []byte{}, []byte{0})
 	f.Fuzz(func(t *testing.T, typ, flags uint16, seq, port uint32, one, two []byte) {
+		defer fuzzing.Limit(typ, flags, seq, port, one, two)()
 		if len(one) > wire.AttrDataMax {
 			t.Skip()
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/wire"
 	"nlpeer/vm-test/fuzz"
 )
@@ -278,6 +279,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(s.String())
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		defer fuzzing.Limit(text)()
 		p, err := fuzz.Parse(text)
 		if err != nil {
 			return

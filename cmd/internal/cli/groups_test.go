@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/internal/fuzzing"
 )
 
 func TestParseGroups(t *testing.T) {
@@ -85,6 +86,7 @@ func FuzzParseGroups(f *testing.F) {
 		f.Add(list)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
+		defer fuzzing.Limit(list)()
 		mask, err := cli.ParseGroups(list)
 		if err != nil {
 			return

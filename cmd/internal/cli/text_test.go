@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/internal/fuzzing"
 )
 
 func TestQuote(t *testing.T) {
@@ -55,6 +56,7 @@ func FuzzPrintable(f *testing.F) {
 	f.Add([]byte("\x1b]0;title\x07"))
 	f.Add([]byte(strings.Repeat("ü", 40)))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
 		for _, s := range []string{cli.Quote(b), cli.Printable(b)} {
 			if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
 				t.Errorf("%q is shown as %q", b, s)

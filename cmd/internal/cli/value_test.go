@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nlpeer/cmd/internal/cli"
+	"nlpeer/internal/fuzzing"
 )
 
 func TestParseCount(t *testing.T) {
@@ -92,6 +93,7 @@ func FuzzSeconds(f *testing.F) {
 	}
 	parse := cli.Seconds(time.Millisecond, time.Hour)
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzzing.Limit(s)()
 		d, err := parse(s)
 		if err != nil {
 			return
@@ -111,6 +113,7 @@ func FuzzSize(f *testing.F) {
 	}
 	parse := cli.Size(1, 1<<30)
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzzing.Limit(s)()
 		if n, err := parse(s); err == nil && (n < 1 || n > 1<<30) {
 			t.Errorf("%q is %d, which is out of bounds", s, n)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"nlpeer/cmd/internal/ftrace"
+	"nlpeer/internal/fuzzing"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata again")
@@ -291,6 +292,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(trace[len(trace)-2000:])
 	}
 	f.Fuzz(func(t *testing.T, trace []byte) {
+		defer fuzzing.Limit(trace)()
 		trees, strange, err := ftrace.Parse(bytes.NewReader(trace))
 		if err != nil {
 			return

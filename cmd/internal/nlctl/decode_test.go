@@ -19,6 +19,7 @@ import (
 	"nlpeer/cmd/internal/cli"
 	"nlpeer/cmd/internal/clitest"
 	"nlpeer/cmd/internal/nlctl"
+	"nlpeer/internal/fuzzing"
 	"nlpeer/pkg/capture"
 	"nlpeer/pkg/explain"
 	"nlpeer/pkg/wire"
@@ -218,6 +219,7 @@ func FuzzParseHex(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzzing.Limit(s)()
 		b, err := nlctl.ParseHex(s)
 		if (err == nil) != (len(b) > 0) {
 			t.Errorf("%q gives %x, %v", s, b, err)

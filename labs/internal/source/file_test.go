@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/labs/internal/source"
 )
 
@@ -130,6 +131,7 @@ func TestParseErrors(t *testing.T) {
 func FuzzParseFile(f *testing.F) {
 	f.Add([]byte(annotated))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		defer fuzzing.Limit(text)()
 		file, err := source.ParseFile("x.c", text)
 		if err != nil {
 			return

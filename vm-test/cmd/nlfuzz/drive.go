@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/vm-test/fuzz"
 )
 
@@ -146,23 +147,39 @@ func (d *driver) parsers(total time.Duration) error {
 			}
 		}
 	}
+	temp, err := os.MkdirTemp("", "nlfuzz-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	hang := filepath.Join(temp, "hang")
 	each := max(time.Second, total/time.Duration(max(1, len(targets)))).Round(time.Second)
 	for _, t := range targets {
 		fmt.Fprintf(os.Stderr, "nlfuzz: %s %s for %v\n", t.pkg, t.name, each)
 		begun := time.Now()
-		out, err := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", each.String(), t.pkg).CombinedOutput()
+		cmd := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", each.String(), t.pkg)
+		cmd.Env = append(os.Environ(), fuzzing.HangFile+"="+hang)
+		out, err := cmd.CombinedOutput()
 		r := row{what: strings.TrimPrefix(t.pkg, "./") + " " + t.name}
 		r.readGo(string(out))
 		if r.seconds == 0 {
 			r.seconds = time.Since(begun).Seconds()
 		}
-		if err != nil && !timeIsUp(string(out)) {
+		report := map[string]string{"report.txt": string(out)}
+		if input, e := os.ReadFile(hang); e == nil {
+			fmt.Fprintf(os.Stderr, "nlfuzz: %s does not end with this input:\n%s", t.name, input)
+			report["input"] = string(input)
+			if err := os.Remove(hang); err != nil {
+				return err
+			}
+		}
+		if err != nil && !timeIsUp(string(out)) || report["input"] != "" {
 			fmt.Fprintf(os.Stderr, "%s", out)
-			if !strings.Contains(string(out), "--- FAIL") {
+			if !strings.Contains(string(out), "--- FAIL") && report["input"] == "" {
 				return fmt.Errorf("go test -fuzz %s %s: %w", t.name, t.pkg, err)
 			}
-			r.reports = 1 // go test has saved the input in the package's testdata
-			if _, err := d.save("go-"+t.name, map[string]string{"report.txt": string(out)}); err != nil {
+			r.reports = 1 // go test has saved the input in the package's testdata, if there was time
+			if _, err := d.save("go-"+t.name, report); err != nil {
 				return err
 			}
 		}

@@ -222,6 +222,90 @@ func TestParsers(t *testing.T) {
 	}
 }
 
+// Every target has an end to what an input may take.
+func TestTargetsHaveLimits(t *testing.T) {
+	n := 0
+	err := filepath.WalkDir("../../..", func(file string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, "_test.go") || filepath.Base(file) == "drive_test.go" {
+			return err
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		targets, limits := strings.Count(string(b), "f.Fuzz(func("), strings.Count(string(b), "defer fuzzing.Limit(")
+		if n += targets; targets != limits {
+			t.Errorf("%s: %d targets, %d call fuzzing.Limit", file, targets, limits)
+		}
+		return nil
+	})
+	if err != nil || n == 0 {
+		t.Errorf("%d targets, %v", n, err)
+	}
+}
+
+// endless is a target that does not end with any input but the first.
+const endless = `package endless
+
+import (
+	"testing"
+
+	"nlpeer/internal/fuzzing"
+)
+
+func FuzzEndless(f *testing.F) {
+	f.Add([]byte("begin"))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		defer fuzzing.Limit(b)()
+		for string(b) != "begin" {
+		}
+	})
+}
+`
+
+// An input without an end is a report with the input in it, also if the time for its
+// target is up before its own.
+func TestEndless(t *testing.T) {
+	limit, err := os.ReadFile("../../../internal/fuzzing/limit.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":                      "module nlpeer\n\ngo 1.26.0\n",
+		"internal/fuzzing/limit.go":   string(limit),
+		"pkg/endless/endless_test.go": endless,
+	} {
+		file := filepath.Join(tree, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(tree)
+	defer func(all []string) { parsers = all }(parsers)
+	parsers = []string{"./pkg/endless"}
+	for _, total := range []time.Duration{time.Second, 8 * time.Second} {
+		d := newDriver(t, 0, "")
+		if err := d.parsers(total); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.rows) != 1 || d.rows[0].reports != 1 || d.table() != errReport {
+			t.Errorf("in %v: %+v", total, d.rows)
+		}
+		input, err := os.ReadFile(filepath.Join(d.dir, "found/go-FuzzEndless/input"))
+		if err != nil || !strings.HasPrefix(string(input), "go test fuzz v1\n[]byte(") {
+			t.Errorf("in %v: %v\n%s", total, err, input)
+		}
+		// What go test has saved is its first input of the next time.
+		if err := os.RemoveAll(filepath.Join(tree, "pkg/endless/testdata")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A test made of a report runs on the machine that the report comes from.
 func TestModuleArgs(t *testing.T) {
 	b, err := os.ReadFile("../../suites/fuzz/nlvm.flags")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/vm-test/internal/kmod"
 )
 
@@ -144,6 +145,7 @@ func TestOrderRefuses(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(module(f, "name=x", "depends=a,b"))
 	f.Fuzz(func(t *testing.T, image []byte) {
+		defer fuzzing.Limit(image)()
 		info, err := kmod.Parse(image)
 		if err == nil && strings.ContainsRune(info.Name, 0) {
 			t.Errorf("a name with a zero byte: %q", info.Name)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nlpeer/internal/fuzzing"
 	"nlpeer/vm-test/internal/wire"
 )
 
@@ -154,6 +155,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(s.Bytes())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, in []byte) {
+		defer fuzzing.Limit(in)()
 		frame, err := wire.NewConn(&stream{*bytes.NewBuffer(bytes.Clone(in))}).Receive()
 		if err != nil {
 			return
