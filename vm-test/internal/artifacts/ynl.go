@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"nlpeer/vm-test/internal/cache"
@@ -36,9 +37,12 @@ func ynlItems(dir string) []tarball.Item {
 // kernel's specifications and ours, and returns the folder in the cache.
 func buildYNL(ctx context.Context, c *cache.Cache, source string, u kernel.Userland, p *kernel.Progress) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(source, "tools/ynl"))
+	// Also what it has started, which may download for minutes.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	cmd.WaitDelay = time.Second // what it has started may have that open, too
 	if p != nil && p.W != nil {
 		cmd.Stderr = p.W // it says what it downloads
 	}
