@@ -103,8 +103,13 @@ func Run(ctx context.Context, build func(*Streams) *cobra.Command, s *Streams, a
 
 	cmd, err := root.ExecuteContextC(ctx)
 	var status Status
+	silent := err == nil || errors.Is(err, ErrFailed) || errors.As(err, &status)
 
 	if werr := s.Out.Err(); werr != nil {
+		// What the command could not do besides is said, too.
+		if !silent && !errors.Is(err, werr) {
+			fmt.Fprintf(s.Err, "%s: %v\n", root.Name(), err)
+		}
 		if errors.Is(werr, syscall.EPIPE) {
 			return ExitPipe
 		}

@@ -5,6 +5,7 @@ package nlctl_test
 import (
 	"context"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,13 @@ import (
 	"nlpeer/pkg/wire"
 )
 
-func TestMain(m *testing.M) { clitest.Main(m, nlctl.Command) }
+func TestMain(m *testing.M) {
+	build := nlctl.Command
+	if os.Getenv(withFakeTracer) != "" {
+		build = nlctl.TraceWith((&fakeTracer{says: os.Stderr}).open)
+	}
+	clitest.Main(m, build)
+}
 
 func TestCommon(t *testing.T) {
 	clitest.CheckCommon(t, nlctl.Command, "nlctl", nlpeer.Version())

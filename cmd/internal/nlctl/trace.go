@@ -103,9 +103,10 @@ func (t *traceOptions) run(ctx context.Context, args []string) (err error) {
 		}()
 	}
 
-	// Nothing may end us before the tracer is given back.
+	// Nothing may end us before the tracer is given back. SIGPIPE is of a trace that
+	// nobody reads: the write fails, which is enough.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 
 	tr, err := t.tracer(ftrace.Config{Functions: patterns(), Needed: t.functions, AllTasks: t.all, Buffer: t.buffer >> 10})

@@ -3,11 +3,14 @@
 package nlctl_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,10 +31,17 @@ type fakeTracer struct {
 	fail    string // the method that fails
 	calls   []string
 	config  ftrace.Config
+	says    io.Writer // if not nil, is told of each call
 }
+
+// withFakeTracer makes the command, as a process of its own, have a fakeTracer.
+const withFakeTracer = "NLPEER_TEST_FAKE_TRACER"
 
 func (f *fakeTracer) call(name string) error {
 	f.calls = append(f.calls, name)
+	if f.says != nil {
+		fmt.Fprintln(f.says, name)
+	}
 	if f.fail == name {
 		return errors.New(name + " failed")
 	}
@@ -180,3 +190,39 @@ func TestTraceTo(t *testing.T) {
 		}
 	}
 }
+
+// Who stops reading does not keep us from giving the tracer back.
+func TestTraceUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	defer w.Close()
+	var stderr bytes.Buffer
+	cmd := clitest.Process(t, "trace", "-o", "json", "--", "true")
+	cmd.Env = append(cmd.Env, withFakeTracer+"=1")
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != cli.ExitPipe || !strings.HasSuffix(stderr.String(), "\nClose\n") {
+		t.Errorf("%v after %q", cmd.ProcessState, &stderr)
+	}
+}
+
+// That the tracer could not be given back is said, though nobody reads the trace.
+func TestTraceUnreadAndKept(t *testing.T) {
+	for _, werr := range []error{syscall.EPIPE, syscall.ENOSPC} {
+		var stderr bytes.Buffer
+		f := fakeTracer{fail: "Close"}
+		streams := cli.NewStreams(strings.NewReader(""), unwritable{werr}, &stderr)
+		code := cli.Run(t.Context(), nlctl.TraceWith(f.open), streams, []string{"trace", "-o", "json", "--", "true"})
+		if code == cli.ExitOK || !strings.HasPrefix(stderr.String(), "nlctl: Close failed\n") {
+			t.Errorf("%v: exit code %d after %q", werr, code, &stderr)
+		}
+	}
+}
+
+// An unwritable is a standard output that takes nothing.
+type unwritable struct{ error }
+
+func (u unwritable) Write([]byte) (int, error) { return 0, u.error }

@@ -400,6 +400,30 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// Who stops reading does not keep us from giving the tracer back.
+func TestUnread(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0")
+	for _, flags := range []string{"", "-o json", "--raw"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		same := settings(t)
+		args := append([]string{"nlctl", "trace"}, strings.Fields(flags)...)
+		// The command itself says nothing: it is the trace that nobody reads.
+		cmd := command(t, append(args, "--", "sh", "-c", "nlecho hi >/dev/null")...)
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = w, &stderr
+		cmd.Run()
+		w.Close()
+		same()
+		if code := cmd.ProcessState.ExitCode(); code != 128+int(unix.SIGPIPE) || stderr.Len() > 0 {
+			t.Errorf("%q: %v, standard error %q", flags, cmd.ProcessState, &stderr)
+		}
+	}
+}
+
 // What others have set stays, also what a trace needs otherwise.
 func TestSettingsOfOthers(t *testing.T) {
 	vmtest.Module(t, "interval_ms=0")
