@@ -39,6 +39,9 @@ type Bench struct {
 	filled   int // objects in the table, -1 if nobody knows
 }
 
+// ErrNothing says that Only finds nothing that could be measured.
+var ErrNothing = errors.New("no case and contender is found")
+
 // A turn is a contender in a case.
 type turn struct {
 	contender string
@@ -54,16 +57,23 @@ type turn struct {
 }
 
 // Run measures the cases, and passes on what it finds as soon as a case is done.
-// The error says that there is nothing to measure with.
+// The error says that there is nothing to measure with, or, ErrNothing, nothing to
+// measure.
 func (b *Bench) Run(ctx context.Context, cases []Case, emit func(Record) error) error {
 	defer b.close()
 	if err := b.start(ctx); err != nil {
 		return err
 	}
+	found := 0
 	for _, c := range cases {
-		if err := b.measure(ctx, c, emit); err != nil {
+		n, err := b.measure(ctx, c, emit)
+		if err != nil {
 			return err
 		}
+		found += n
+	}
+	if b.Only != nil && found == 0 {
+		return ErrNothing
 	}
 	return nil
 }
@@ -95,8 +105,8 @@ func (b *Bench) all() []contender {
 	return append(all, contenders...)
 }
 
-// measure measures one case.
-func (b *Bench) measure(ctx context.Context, c Case, emit func(Record) error) error {
+// measure measures one case. It returns how many contenders it has.
+func (b *Bench) measure(ctx context.Context, c Case, emit func(Record) error) (int, error) {
 	var turns []*turn
 	defer func() {
 		for _, t := range turns {
@@ -124,7 +134,7 @@ func (b *Bench) measure(ctx context.Context, c Case, emit func(Record) error) er
 	for range b.Rounds {
 		for _, t := range turns {
 			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
+				return 0, context.Cause(ctx)
 			}
 			if t.err == nil {
 				t.err = t.sample(b)
@@ -133,10 +143,10 @@ func (b *Bench) measure(ctx context.Context, c Case, emit func(Record) error) er
 	}
 	for _, t := range turns {
 		if err := emit(t.record(c)); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(turns), nil
 }
 
 // warm has the contender run until all is in place that is made once, and finds

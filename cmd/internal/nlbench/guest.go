@@ -4,6 +4,8 @@ package nlbench
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -49,7 +51,13 @@ func measure(ctx context.Context, b *bench.Bench, setting bench.Setting, cases [
 	if err := emit(bench.Record{Type: bench.TypeRun, Setting: &setting}); err != nil {
 		return err
 	}
-	if err := b.Run(ctx, cases, emit); err != nil {
+	err := b.Run(ctx, cases, emit)
+	switch {
+	case errors.Is(err, bench.ErrNothing) && b.Wall:
+		return fmt.Errorf("--only %v finds no case and contender; what there is shows: nlbench --host --smoke", b.Only)
+	case errors.Is(err, bench.ErrNothing):
+		return fmt.Errorf("--only %v finds no case and contender; what there is shows: nlbench --smoke", b.Only)
+	case err != nil:
 		return err
 	}
 	return emit(bench.Record{Type: bench.TypeEnd})

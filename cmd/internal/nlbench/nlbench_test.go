@@ -191,6 +191,29 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+// A word that no case has measures nothing, which is an error, and takes nothing
+// from what was measured before.
+func TestOnlyNothing(t *testing.T) {
+	kept := filepath.Join(t.TempDir(), "results.json")
+	if err := os.WriteFile(kept, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, only := range []string{"nosuch", "^family/generic c$"} {
+		got := clitest.Run(t.Context(), nlbench.Command, "--host", "--smoke", "--only", only, "--write", kept)
+		want := "nlbench: --only " + only + " finds no case and contender; what there is shows: nlbench --host --smoke\n"
+		if got.Code != cli.ExitError || got.Err != want {
+			t.Errorf("%+v, want %q", got, want)
+		}
+		if b, err := os.ReadFile(kept); string(b) != "old" || err != nil {
+			t.Errorf("the earlier file has become %q, %v", b, err)
+		}
+	}
+	got := clitest.Run(t.Context(), nlbench.Command, "guest", "--smoke", "--only", "nosuch")
+	if want := "; what there is shows: nlbench --smoke\n"; got.Code != cli.ExitError || !strings.HasSuffix(got.Err, want) {
+		t.Errorf("%+v, want %q", got, want)
+	}
+}
+
 func TestGuestFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		status string
@@ -199,6 +222,7 @@ func TestGuestFails(t *testing.T) {
 		want   string
 	}{
 		"at once":       {"2", nil, cli.ExitError, "nlbench: nothing was measured: nlvm: exit status 2\n"},
+		"before any":    {"2", []string{runLine}, cli.ExitError, "nlbench: nothing was measured: nlvm: exit status 2\n"},
 		"in the middle": {"121", []string{runLine, echoC}, cli.ExitFailed, "nlbench: not all was measured: nlvm: exit status 121\n"},
 		"at the end":    {"123", []string{runLine, echoC, endLine}, cli.ExitFailed, "nlbench: not all was measured: nlvm: exit status 123\n"},
 		"cut off":       {"0", []string{runLine, echoC}, cli.ExitError, "nlbench: results from the guest: cut off: "},

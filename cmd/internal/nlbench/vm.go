@@ -60,7 +60,9 @@ func (o *options) inGuest(ctx context.Context, s *cli.Streams, emit func(bench.R
 	}
 	records := 0
 	read := bench.Read(out, func(rec bench.Record) error {
-		records++
+		if rec.Type != bench.TypeRun {
+			records++
+		}
 		return emit(rec)
 	})
 	if read != nil && !errors.Is(read, bench.ErrCutOff) {
