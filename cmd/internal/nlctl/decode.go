@@ -69,8 +69,11 @@ JSON
 	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
 		in, name := o.streams.In, "standard input"
 		if len(args) > 0 && args[0] != "-" {
-			f, err := os.Open(args[0])
-			if err != nil {
+			f, err := openFile(ctx, args[0])
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return cli.ErrFailed
+			case err != nil:
 				return err
 			}
 			defer f.Close()
@@ -85,6 +88,24 @@ JSON
 		return err
 	})
 	return cmd
+}
+
+// openFile opens a file to be read. A FIFO waits for somebody who writes to it, but
+// not longer than ctx.
+func openFile(ctx context.Context, name string) (*os.File, error) {
+	var f *os.File
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		f, err = os.Open(name)
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		return f, err
+	case <-ctx.Done(): // and what comes of it is nobody's: the command ends
+		return nil, ctx.Err()
+	}
 }
 
 // An interruptible is a reader whose reads end with ctx, though those below may

@@ -7,10 +7,12 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,8 +156,34 @@ func TestDecodeCapture(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends it while it waits for input.
-func TestDecodeInterrupted(t *testing.T) {
+// ends returns what a command that is interrupted left behind.
+func ends(t *testing.T, ctx context.Context, in io.Reader, args ...string) clitest.Result {
+	t.Helper()
+	var s store
+	ended := make(chan clitest.Result, 1)
+	go func() { ended <- clitest.RunInput(ctx, nlctl.CommandWith(s.dial, nil), in, args...) }()
+	select {
+	case got := <-ended:
+		return got
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%q goes on after Ctrl-C", args)
+		panic("unreachable")
+	}
+}
+
+// fifo returns a FIFO that nobody has opened.
+func fifo(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Ctrl-C ends a command while it waits for input, and while it waits for somebody
+// to write to a FIFO.
+func TestInputInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, w, err := os.Pipe()
@@ -164,7 +192,40 @@ func TestDecodeInterrupted(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if got := clitest.RunInput(ctx, nlctl.Command, r, "decode"); got.Code != cli.ExitFailed {
+	name := fifo(t)
+	for what, test := range map[string]struct {
+		args []string
+		want clitest.Result
+	}{
+		"decode":              {[]string{"decode"}, clitest.Result{Code: cli.ExitFailed}},
+		"decode a FIFO":       {[]string{"decode", name}, clitest.Result{Code: cli.ExitFailed}},
+		"a value":             {[]string{"object", "add", "key", "-"}, clitest.Result{Code: cli.ExitError, Err: "nlctl: standard input: interrupted\n"}},
+		"a value from a FIFO": {[]string{"object", "replace", "key", "@" + name}, clitest.Result{Code: cli.ExitError, Err: "nlctl: @" + name + ": interrupted\n"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, ends(t, ctx, r, test.args...)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The same, once somebody has opened the FIFO and writes nothing.
+func TestBatchInputInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	name := fifo(t)
+	writer := make(chan *os.File, 1)
+	go func() {
+		defer cancel()
+		if f, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil { // as soon as it is opened to be read
+			writer <- f
+		}
+	}()
+	got := ends(t, ctx, strings.NewReader("add key @"+name+"\n"), "object", "batch")
+	(<-writer).Close()
+	// Who is interrupted may be the batch or its line.
+	if got.Code != cli.ExitError || got.Out != "" || !strings.Contains(got.Err, "interrupted") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -118,7 +118,7 @@ namespace.`,
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	cmd.RunE = cli.RunE(func(ctx context.Context, args []string) error {
-		values, err := o.values(args[1:], inHex)
+		values, err := o.values(ctx, args[1:], inHex)
 		if err != nil {
 			return err
 		}
@@ -149,8 +149,8 @@ func (o *options) change(ctx context.Context, cmd *cobra.Command, args []string,
 // and says so itself.
 const longest = wire.AttrDataMax
 
-// values turns arguments into values.
-func (o *options) values(args []string, inHex bool) (values [][]byte, err error) {
+// values turns arguments into values. The end of ctx ends the waiting for input.
+func (o *options) values(ctx context.Context, args []string, inHex bool) (values [][]byte, err error) {
 	stdin := false
 	for _, arg := range args {
 		var v []byte
@@ -161,9 +161,9 @@ func (o *options) values(args []string, inHex bool) (values [][]byte, err error)
 			return nil, cli.Usagef("standard input can be only one of the values, but - stands there twice")
 		case arg == "-":
 			stdin = true
-			v, err = readValue("standard input", o.streams.In)
+			v, err = readValue(ctx, "standard input", o.streams.In)
 		case strings.HasPrefix(arg, "@"):
-			v, err = readFile(arg[1:])
+			v, err = readFile(ctx, arg[1:])
 		case inHex:
 			v, err = hexValue(arg)
 		default:
@@ -180,28 +180,37 @@ func (o *options) values(args []string, inHex bool) (values [][]byte, err error)
 	return values, nil
 }
 
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+func readFile(ctx context.Context, name string) ([]byte, error) {
+	f, err := openFile(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("@%s: %w", name, errors.Unwrap(err))
+		return nil, notRead(ctx, "@"+name, err)
 	}
 	defer f.Close()
-	return readValue("@"+name, f)
+	return readValue(ctx, "@"+name, f)
 }
 
 // readValue does not go on reading what cannot be sent.
-func readValue(name string, r io.Reader) ([]byte, error) {
-	v, err := io.ReadAll(io.LimitReader(r, longest+1))
-	var path *os.PathError
+func readValue(ctx context.Context, name string, r io.Reader) ([]byte, error) {
+	v, err := io.ReadAll(io.LimitReader(newInterruptible(ctx, r), longest+1))
 	switch {
-	case errors.As(err, &path):
-		return nil, fmt.Errorf("%s: %w", name, path.Err)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, notRead(ctx, name, err)
 	case len(v) > longest:
 		return nil, fmt.Errorf("%s has more bytes than fit into a message; the longest value has %d", name, wire.ValueMax)
 	}
 	return v, nil
+}
+
+// notRead says why a file could not be read.
+func notRead(ctx context.Context, name string, err error) error {
+	var path *os.PathError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: interrupted", name)
+	case errors.As(err, &path):
+		return fmt.Errorf("%s: %w", name, path.Err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // completeFiles proposes what begins with @PATH.
