@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,6 +98,41 @@ func TestDecodeHex(t *testing.T) {
 	var m struct{ Type, Direction, Summary string }
 	if err := json.Unmarshal([]byte(got.Out), &m); err != nil || m != struct{ Type, Direction, Summary string }{"message", "unknown", "NETLINK_TEST echo"} {
 		t.Errorf("%+v: %+v, %v", got, m, err)
+	}
+}
+
+// An asterisk stands for lines that are the same as the one before it.
+func TestHexDumpOfEqualLines(t *testing.T) {
+	const (
+		zeros = "00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n"
+		third = "00000030  68 69                                             |hi|\n"
+	)
+	for name, test := range map[string]struct {
+		text string
+		want []byte // nil if the text makes no sense
+		err  string
+	}{
+		"hexdump -C":           {zeros + "*\n" + third + "00000032\n", append(make([]byte, 48), "hi"...), ""},
+		"at its end":           {zeros + "*\n00000030\n", make([]byte, 48), ""},
+		"its end is no line":   {zeros + "*\n00000028\n", make([]byte, 40), ""},
+		"of a part of a file":  {strings.Replace(zeros, "00000000", "00000fd0", 1) + "*\n00001000\n", make([]byte, 48), ""},
+		"twice":                {zeros + "*\n" + strings.Replace(zeros, "00000000  00", "00000020  07", 1) + "*\n00000040\n", append(make([]byte, 32), slices.Repeat([]byte("\x07"+strings.Repeat("\x00", 15)), 2)...), ""},
+		"xxd -a":               {"00000000: 0000 0000 0000 0000  ........\n*\n00000018: 6869 0a              hi.\n", append(make([]byte, 24), "hi\n"...), ""},
+		"not forward":          {zeros + "*\n00000010\n", nil, "line 3: offset 00000010 does not fit to the lines that * stands for"},
+		"back":                 {strings.Replace(zeros, "00000000", "7fffffffffffffff", 1) + "*\n00000000\n", nil, "line 3: offset 00000000 does not fit to the lines that * stands for"},
+		"not whole lines":      {zeros + "*\n" + strings.Replace(third, "30", "31", 1), nil, "line 3: offset 00000031 does not fit to the lines that * stands for"},
+		"more than there is":   {zeros + "*\nffffffffffffffffffff\n", nil, "line 3: offset ffffffffffffffffffff does not fit to the lines that * stands for"},
+		"too many":             {zeros + "*\n7ffffffffffffff0\n", nil, "line 3: up to offset 7ffffffffffffff0 it is more than 32 MiB"},
+		"nothing follows":      {zeros + "*\n", nil, "* stands for lines up to an offset, which is missing"},
+		"no offset follows":    {zeros + "*\n0000\n", nil, "line 3: * stands for lines up to an offset, which is missing"},
+		"before any line":      {"*\n" + zeros, nil, `line 1: "0*"`},
+		"after the last":       {zeros + "00000010\n*\n00000020\n", nil, `line 3: "0*"`},
+		"between plain digits": {"1500\n*\n1600", nil, `line 2: "0*"`},
+	} {
+		got, err := nlctl.ParseHex(test.text)
+		if !bytes.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.HasPrefix(err.Error(), test.err) {
+			t.Errorf("%s: %x, %v, want %x, %s", name, got, err, test.want, test.err)
+		}
 	}
 }
 
@@ -276,7 +312,7 @@ func TestDecodeInterruptedWhileWriting(t *testing.T) {
 }
 
 func FuzzParseHex(f *testing.F) {
-	for _, s := range []string{"15000000", "0x1, 0x2", `"\x15\x00"`, "00000000: 1500 0000  ..", "{ 1, 2 }", "00000000  15 00  |..|\n00000002"} {
+	for _, s := range []string{"15000000", "0x1, 0x2", `"\x15\x00"`, "00000000: 1500 0000  ..", "{ 1, 2 }", "00000000  15 00  |..|\n00000002", "00000000  15 00  |..|\n*\n00000006"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

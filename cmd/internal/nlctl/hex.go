@@ -3,17 +3,19 @@
 package nlctl
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
 var (
 	// A line of xxd: "00000010: 6865 6c6c 6f  hello", or of hexdump -C:
 	// "00000010  68 65 6c 6c  6f  |hello|".
-	xxdLine     = regexp.MustCompile(`^[0-9a-fA-F]+:[ \t](.*?)(?:  .*)?$`)
-	hexdumpLine = regexp.MustCompile(`^[0-9a-fA-F]{7,}  (.*?)(?: *\|.*\|)?$`)
+	xxdLine     = regexp.MustCompile(`^([0-9a-fA-F]+):[ \t](.*?)(?:  .*)?$`)
+	hexdumpLine = regexp.MustCompile(`^([0-9a-fA-F]{7,})  (.*?)(?: *\|.*\|)?$`)
 	hexdumpEnd  = regexp.MustCompile(`^[0-9a-fA-F]{7,}$`)
 
 	// What separates bytes.
@@ -33,17 +35,37 @@ func parseHex(text string) ([]byte, error) {
 		text = strings.Repeat("\n", strings.Count(text[:len(text)-len(after)], "\n")) + body
 	}
 
-	var b []byte
-	dump := false
+	var b, last []byte // and the bytes of the last line of a dump
+	var at string      // its offset
+	var dump, equal bool
 	for n, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
+		offset, end := "", false
 		if m := xxdLine.FindStringSubmatch(line); m != nil {
-			line = m[1]
-		} else if m := hexdumpLine.FindStringSubmatch(line); m != nil && strings.Contains(m[1], " ") {
-			line, dump = m[1], true
+			offset, line = m[1], m[2]
+		} else if m := hexdumpLine.FindStringSubmatch(line); m != nil && strings.Contains(m[2], " ") {
+			offset, line, dump = m[1], m[2], true
 		} else if dump && hexdumpEnd.MatchString(line) {
+			offset, line, end = line, "", true
+		} else if line == "*" && len(last) > 0 {
+			equal = true
 			continue
 		}
+		if equal && offset == "" && line != "" {
+			return nil, fmt.Errorf("line %d: %w", n+1, errNoOffset)
+		}
+		if equal && offset != "" {
+			size, err := gap(at, offset, len(last), end)
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("line %d: %w", n+1, err)
+			case size > maxBytes-len(b):
+				return nil, fmt.Errorf("line %d: up to offset %s it is more than %d MiB", n+1, offset, maxBytes>>20)
+			}
+			b = append(b, bytes.Repeat(last, size/len(last)+1)[:size]...)
+			equal = false
+		}
+		before := len(b)
 		for _, word := range between.Split(comment.ReplaceAllString(line, " "), -1) {
 			if len(word) == 1 {
 				word = "0" + word
@@ -59,11 +81,34 @@ func parseHex(text string) ([]byte, error) {
 				b = append(b, byte(hi<<4|lo))
 			}
 		}
+		if offset != "" {
+			at, last = offset, b[before:]
+		}
+	}
+	if equal {
+		return nil, errNoOffset
 	}
 	if len(b) == 0 {
 		return nil, errors.New("it is empty")
 	}
 	return b, nil
+}
+
+// maxBytes is how many bytes a dump may have: as many as plain digits can.
+const maxBytes = maxHex / 2
+
+var errNoOffset = errors.New("* stands for lines up to an offset, which is missing")
+
+// gap returns how many bytes are missing between a line of a dump, with its offset
+// and its length, and the next offset. They are whole lines, but maybe at the end.
+func gap(at, next string, line int, end bool) (int, error) {
+	from, err := strconv.ParseInt(at, 16, 64)
+	to, nerr := strconv.ParseInt(next, 16, 64)
+	n := to - from - int64(line)
+	if err != nil || nerr != nil || to <= from || n <= 0 || n%int64(line) != 0 && !end {
+		return 0, fmt.Errorf("offset %s does not fit to the lines that * stands for", shorten(next))
+	}
+	return int(min(n, maxBytes+1)), nil
 }
 
 func shorten(word string) string {
