@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,7 +257,8 @@ func (s *stream) Events(ctx context.Context) iter.Seq2[client.Event, error] {
 				return
 			}
 		}
-		if _, ended := s.events[len(s.events)-1].(error); !ended {
+		last, _ := s.events[len(s.events)-1].(error)
+		if last == nil || errors.Is(last, client.ErrTruncated) {
 			<-ctx.Done()
 			yield(client.Event{}, ctx.Err())
 		}
@@ -390,6 +392,19 @@ func TestObjectWatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An error that it survives is reported in the moment in which it comes, and even
+// if nothing comes after it.
+func TestObjectWatchTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := stream{events: []any{&client.OpError{Op: "events", Err: client.ErrTruncated}}}
+		got := clitest.Run(t.Context(), nlctl.WatchCommandWith(nil, in.subscribe), "object", "watch", "-o", "json", "--for", "5")
+		want := `{"type":"error","error":"events: datagram is longer than the receive buffer","unix_ns":946684800000000000}` + "\n"
+		if first, _, _ := strings.Cut(got.Out, `{"type":"summary"`); first != want || got.Code != cli.ExitOK || got.Err != "" {
+			t.Errorf("%+v, want %q", got, want)
+		}
+	})
 }
 
 func TestObjectWatchCarriers(t *testing.T) {

@@ -244,7 +244,7 @@ func (w *watch) loop(ctx context.Context, stop func(), sub subscription) error {
 		w.busy = func() { timer.Reset(w.idle) }
 	}
 
-	// An error that is followed by anything was not the last. Only then is it
+	// An error that may be the last was not if anything follows. Only then is it
 	// reported here.
 	var pending error
 	for e, err := range sub.Events(ctx) {
@@ -256,6 +256,8 @@ func (w *watch) loop(ctx context.Context, stop func(), sub subscription) error {
 		switch {
 		case errors.As(err, &overrun):
 			w.overrun(overrun.Count)
+		case cli.Survived(err):
+			w.trouble(err)
 		case err != nil:
 			pending = err
 		case e.Object.Key != nil:

@@ -260,6 +260,14 @@ func TestOutput(t *testing.T) {
 				Err: "nlsub: datagram is longer than the receive buffer\n",
 			},
 		}, {
+			name: "a message that makes no sense, and none after it",
+			args: "-t --for 5",
+			sub:  sub{things: []thing{failure(cut)}},
+			want: clitest.Result{
+				Out: "group 1: 0 received, 0 recovered, 0 lost\n0 received, 0 recovered, 0 lost, 0 overruns\n",
+				Err: "2000-01-01T00:00:01.000000Z nlsub: datagram is longer than the receive buffer\n",
+			},
+		}, {
 			name: "the socket fails",
 			sub:  sub{things: []thing{tick(1, 1, 0, ""), failure(&client.OpError{Op: "events", Err: syscall.ECONNREFUSED})}, last: true},
 			want: clitest.Result{
@@ -329,7 +337,7 @@ group 2: 3 received, 1 recovered, 0 lost
 				things: []thing{failure(cut), tick(1, 1, 0, "\x01\x02"), failure(overrun), recovered(elsewhere(tick(1, 5, 3, ""), 0))},
 				stats:  client.SubscriptionStats{Overruns: 1},
 			},
-			want: clitest.Result{Out: `{"type":"error","error":"datagram is longer than the receive buffer","unix_ns":946684802000000000}
+			want: clitest.Result{Out: `{"type":"error","error":"datagram is longer than the receive buffer","unix_ns":946684801000000000}
 {"type":"event","group":1,"seq":1,"kind":"beacon","boottime_ns":1001234567,"unix_ns":946684802000000000,"recovered":false,"lost":0,"bytes":2,"data":"AQI="}
 {"type":"overrun","count":1,"unix_ns":946684803000000000}
 {"type":"event","group":1,"seq":5,"kind":"beacon","boottime_ns":5001234567,"unix_ns":946684804000000000,"recovered":true,"lost":3,"bytes":0,"data":"","nsid":0}

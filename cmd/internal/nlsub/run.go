@@ -54,7 +54,7 @@ func (o *options) loop(ctx context.Context, stop func(), p *printer, source sour
 		idle = func() { timer.Reset(o.idle) }
 	}
 
-	// An error that is followed by anything was not the last. Only then is it
+	// An error that may be the last was not if anything follows. Only then is it
 	// reported here.
 	var pending error
 	for line, err := range in.lines(ctx) {
@@ -66,6 +66,8 @@ func (o *options) loop(ctx context.Context, stop func(), p *printer, source sour
 		switch {
 		case errors.As(err, &overrun):
 			p.overrun(overrun.Count)
+		case cli.Survived(err) || errors.Is(err, errNoAnswer):
+			p.trouble(source.explain(o, err))
 		case err != nil:
 			pending = err
 		default:

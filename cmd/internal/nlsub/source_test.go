@@ -3,7 +3,10 @@
 package nlsub_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"iter"
 	"net"
 	"strings"
@@ -128,6 +131,51 @@ func TestUser(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What makes no sense is reported at once, not when something else comes.
+func TestUserTroubleAtOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	out, outW := io.Pipe()
+	errs, errsW := io.Pipe()
+	go func() {
+		cli.Run(ctx, nlsub.Command, cli.NewStreams(nil, outW, errsW), []string{"--via", "usersock"})
+		outW.Close()
+		errsW.Close()
+	}()
+	stdout, stderr := bufio.NewReader(out), bufio.NewReader(errs)
+	var port int64
+	if _, err := fmt.Fscanf(stdout, "listening on port ID %d", &port); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, stdout)
+	sender, err := client.Listen(ctx, client.ListenConfig{Protocol: unix.NETLINK_USERSOCK})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	if err := sender.Send(uint32(port), []byte("junk")); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := stderr.ReadString('\n')
+	if !strings.Contains(line, `the datagram has 4 bytes: "junk"`) || ctx.Err() != nil {
+		t.Errorf("%q; %v", line, ctx.Err())
+	}
+	cancel()
+	io.Copy(io.Discard, stderr) // until it has ended
+}
+
+// Nor does it wait for anything else to say that an answer could not be sent.
+func TestNoAnswerAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		request := wire.AppendMessage(nil, wire.Header{Type: 20, Flags: wire.FlagRequest}, nil)
+		p := port{datagrams: []client.Datagram{{Data: request, From: 70}}, sendErr: syscall.EAGAIN}
+		got := clitest.Run(t.Context(), nlsub.ListenWith(p.listen), strings.Fields("--via usersock --reply -q -t --for 1")...)
+		if want := "2000-01-01T00:00:00.000000Z nlsub: no answer to port ID 70: its receive buffer is full\n"; got.Err != want {
+			t.Errorf("%+v, want %q", got, want)
+		}
+	})
 }
 
 func TestListenConfig(t *testing.T) {

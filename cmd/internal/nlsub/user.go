@@ -137,12 +137,15 @@ func (s *userStream) lines(ctx context.Context) iter.Seq2[line, error] {
 					return
 				}
 			}
-			if err != nil && !yield(nil, fmt.Errorf("no answer to port ID %s: %w", portID(d.From), err)) {
+			if err != nil && !yield(nil, fmt.Errorf("%w to port ID %s: %w", errNoAnswer, portID(d.From), err)) {
 				return
 			}
 		}
 	}
 }
+
+// errNoAnswer says that a sender has no answer. All goes on after it.
+var errNoAnswer = errors.New("no answer")
 
 // request says that a message is to be answered: by the kernel's rule, and so
 // that no answer is answered.
