@@ -3,6 +3,7 @@
 package nlctl_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -257,7 +258,10 @@ func (s *stream) Events(ctx context.Context) iter.Seq2[client.Event, error] {
 				return
 			}
 		}
-		last, _ := s.events[len(s.events)-1].(error)
+		var last error
+		if n := len(s.events); n > 0 {
+			last, _ = s.events[n-1].(error)
+		}
 		if last == nil || errors.Is(last, client.ErrTruncated) {
 			<-ctx.Done()
 			yield(client.Event{}, ctx.Err())
@@ -403,6 +407,22 @@ func TestObjectWatchTrouble(t *testing.T) {
 		want := `{"type":"error","error":"events: datagram is longer than the receive buffer","unix_ns":946684800000000000}` + "\n"
 		if first, _, _ := strings.Cut(got.Out, `{"type":"summary"`); first != want || got.Code != cli.ExitOK || got.Err != "" {
 			t.Errorf("%+v, want %q", got, want)
+		}
+	})
+}
+
+// That the table could not be written is an end, before any change comes.
+func TestObjectWatchUnwritable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var in stream
+		table := store{objects: []client.Object{{Key: "a", Generation: 1}}}
+		began := time.Now()
+		var stderr bytes.Buffer
+		code := cli.Run(t.Context(), nlctl.WatchCommandWith(table.dial, in.subscribe), cli.NewStreams(nil, unwritable{syscall.ENOSPC}, &stderr),
+			[]string{"object", "watch", "--list-first", "--for", "5"})
+		want := "0 received, 0 recovered, 0 lost, 0 overruns\nnlctl: writing standard output: no space left on device\n"
+		if code != cli.ExitError || stderr.String() != want || time.Since(began) != 0 {
+			t.Errorf("exit code %d after %v, %q, want %q", code, time.Since(began), &stderr, want)
 		}
 	})
 }

@@ -238,6 +238,9 @@ func (w *watch) list(ctx context.Context) error {
 // loop prints changes until there are enough or ctx ends; it calls stop if none
 // came for too long. It returns the error if it was one that made an end.
 func (w *watch) loop(ctx context.Context, stop func(), sub subscription) error {
+	if w.streams.Out.Err() != nil {
+		return nil // not even the table could be written
+	}
 	if w.idle != 0 {
 		timer := time.AfterFunc(w.idle, stop)
 		defer timer.Stop()

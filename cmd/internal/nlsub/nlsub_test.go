@@ -546,3 +546,27 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// That the first line could not be written is an end, before anything comes.
+func TestFirstLineUnwritable(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, format := range []string{"text", "json"} {
+		var stderr bytes.Buffer
+		cmd := clitest.Process(t, "--via", "usersock", "-o", format)
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		kill := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		cmd.Wait()
+		kill.Stop()
+		want := "0 received, 0 overruns\nnlsub: writing standard output: no space left on device\n"
+		if code := cmd.ProcessState.ExitCode(); code != cli.ExitError || stderr.String() != want {
+			t.Errorf("%v, %q, want %q", cmd.ProcessState, &stderr, want)
+		}
+	}
+}

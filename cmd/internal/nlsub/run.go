@@ -47,6 +47,9 @@ func (o *options) run(ctx context.Context, s *cli.Streams, source source, in str
 // came for too long. It returns how many there were, and the error if it was
 // one that made an end.
 func (o *options) loop(ctx context.Context, stop func(), p *printer, source source, in stream) (received uint64, err error) {
+	if p.streams.Out.Err() != nil {
+		return 0, nil // not even the first line could be written
+	}
 	idle := func() {}
 	if o.idle != 0 {
 		timer := time.AfterFunc(o.idle, stop)
