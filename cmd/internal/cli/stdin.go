@@ -28,12 +28,12 @@ func Terminal(stream any) bool {
 }
 
 // Lines reads r, standard input, line by line in the background and sends the
-// lines without their ends. The channel is closed after the last one, and then
+// lines without their ends; it has one ready whenever it can. The channel is closed after the last one, and then
 // the function returns why: nil at the end of input, or an error that names the
 // line. A line of more than limit bytes is an error. It stops with ctx, as soon
 // as a read returns.
 func Lines(ctx context.Context, r io.Reader, limit int) (<-chan []byte, func() error) {
-	lines := make(chan []byte)
+	lines := make(chan []byte, 1)
 	var failed error
 	go func() {
 		defer close(lines)

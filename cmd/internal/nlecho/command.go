@@ -261,8 +261,8 @@ so. With --ack every peer does: an acknowledgment ends its datagram. Lines of
 standard input wait until there are N of them.
 
 With -f answers are taken as they come, and waited for only when the receive
-buffer has no room for more of them. There is no line for each answer, but one
-for each message that is lost.
+buffer has no room for more of them, or while there is no line to send. There is
+no line for each answer, but one for each message that is lost.
 
 With -g every message is sent to multicast groups of NETLINK_USERSOCK, and no
 answer is waited for. The kernel tells nobody who heard it, so each line has the

@@ -19,6 +19,8 @@ type source interface {
 	// next returns the next payload, which is valid until the next call, or
 	// io.EOF, or the error of ctx.
 	next(ctx context.Context) ([]byte, error)
+	// ready says that next has not to wait.
+	ready() bool
 	// shown says that payloads mean something to the reader of the output.
 	shown() bool
 }
@@ -28,6 +30,7 @@ type message []byte
 
 func (message) start(context.Context)                  {}
 func (m message) next(context.Context) ([]byte, error) { return m, nil }
+func (message) ready() bool                            { return true }
 func (message) shown() bool                            { return true }
 
 // random makes up every payload anew.
@@ -50,6 +53,8 @@ func (r *random) next(context.Context) ([]byte, error) {
 	r.rng.Read(r.buf)
 	return r.buf, nil
 }
+
+func (*random) ready() bool { return true }
 
 func (*random) shown() bool { return false }
 
@@ -88,6 +93,8 @@ func (l *lines) next(ctx context.Context) ([]byte, error) {
 	}
 	return nil, io.EOF
 }
+
+func (l *lines) ready() bool { return len(l.c) > 0 }
 
 func (*lines) shown() bool { return true }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -117,26 +118,70 @@ func (st *stream) run(conn streamer, source source) error {
 
 // batch makes the messages of a datagram. more is false after the last one.
 func (st *stream) batch(conn streamer, source source) (more bool, err error) {
+	n := st.made
+	more, err = st.gather(conn, source)
+	for ; n < st.made && st.ctx.Err() == nil && !st.over; n++ {
+		if eerr := conn.Echo(st.ctx, st.flying[n-st.first].payload); eerr != nil {
+			eerr = st.broken(eerr)
+			return false, cmp.Or(err, eerr)
+		}
+	}
+	if err != nil {
+		// What was read before is sent all the same.
+		_ = st.broken(conn.Drain(st.ctx))
+	}
+	return more, err
+}
+
+// gather takes what a datagram is to have from source. The pipeline is not given
+// any of it before all is there, as next would send it.
+func (st *stream) gather(conn streamer, source source) (more bool, err error) {
 	for range st.options.batch {
-		payload, err := source.next(st.ctx)
+		payload, err := st.next(conn, source)
 		switch {
 		case err == nil:
-		case err == io.EOF || st.ctx.Err() != nil:
+		case err == io.EOF || st.ctx.Err() != nil || st.over || st.fatal != nil:
 			return false, nil
 		default:
-			// What was read before is sent all the same.
-			_ = st.broken(conn.Drain(st.ctx))
 			return false, err
 		}
 		st.add(payload)
-		if err := conn.Echo(st.ctx, payload); err != nil {
-			return false, st.broken(err)
-		}
 		if st.made == st.count {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// next returns the next payload of source. While a flood has to wait for one, it
+// takes the answers that come: else it would see them, and that there are none,
+// only after the wait.
+func (st *stream) next(conn streamer, source source) ([]byte, error) {
+	if !st.flood || len(st.flying) == 0 || source.ready() {
+		return source.next(st.ctx)
+	}
+	type result struct {
+		payload []byte
+		err     error
+	}
+	ctx, cancel := context.WithCancel(st.ctx)
+	defer cancel()
+	got := make(chan result, 1)
+	go func() {
+		payload, err := source.next(st.ctx)
+		got <- result{payload, err}
+		cancel()
+	}()
+	err := conn.Drain(ctx)
+	st.tap.Show()
+	switch {
+	case err != nil && !errors.Is(err, context.Canceled):
+		return nil, cmp.Or(st.broken(err), err)
+	case st.fatal != nil:
+		return nil, st.fatal
+	}
+	r := <-got
+	return r.payload, r.err
 }
 
 func (st *stream) add(payload []byte) {
