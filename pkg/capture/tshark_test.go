@@ -174,6 +174,37 @@ func TestTsharkAcknowledgment(t *testing.T) {
 	}
 }
 
+// complaint is an acknowledgment of an error with a text, as it is in the attribute.
+func complaint(text string, more []byte) []byte {
+	errno := int32(syscall.ERANGE)
+	b := binary.NativeEndian.AppendUint32(nil, uint32(-errno))
+	b = append(b, wire.AppendMessage(nil, wire.Header{Type: family, Seq: 2}, nil)...)
+	b = append(wire.AppendAttr(b, 1, []byte(text)), more...)
+	return wire.AppendMessage(nil, wire.Header{Type: wire.MsgError, Flags: wire.FlagCapped | wire.FlagAckTLVs, Seq: 2, PortID: 88}, b)
+}
+
+// A text ends with its attribute, if no NUL ends it before.
+func TestTsharkTextWithoutNUL(t *testing.T) {
+	offset := wire.AppendUint32(nil, 2, 20)
+	var all []capture.Packet
+	for _, m := range [][]byte{complaint("four", offset), complaint("four", nil), complaint("four\x00more\x00", offset)} {
+		all = append(all, packet(wire.NetlinkGeneric, 88, explain.Received, time.Unix(1700000000, 5), m))
+	}
+	got := fields(t, all, "netlink_ack.msg", "netlink_ack.offs")
+	if diff := cmp.Diff([]string{"four 20", "four", "four 20"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Of several acknowledgments in a datagram each shows its own text.
+func TestTsharkAcknowledgments(t *testing.T) {
+	b := append(complaint("crimson\x00", nil), complaint("emerald\x00", nil)...)
+	all := []capture.Packet{packet(wire.NetlinkGeneric, 88, explain.Received, time.Unix(1700000000, 5), b)}
+	if line := tshark(t, all); strings.Count(line, "crimson") != 1 || strings.Count(line, "emerald") != 1 {
+		t.Errorf("%q", line)
+	}
+}
+
 // Whatever the bytes are, the dissector has no error of its own.
 func TestTsharkGarbage(t *testing.T) {
 	seed := rand.Uint64()

@@ -141,6 +141,14 @@ local function flag_names(enum, v)
   return table.concat(all, " | ")
 end
 
+-- stringz returns the text in a range, which a NUL ends or its last byte. That of
+-- Wireshark looks for the NUL beyond the range.
+local function stringz(range)
+  local s = range:string()
+  local nul = s:find("\0", 1, true)
+  return nul and s:sub(1, nul - 1) or s
+end
+
 local attrs
 
 -- value shows the value of an attribute.
@@ -157,7 +165,7 @@ local function value(tree, t, a, range, depth)
     local enum = a.enum and spec.enums[a.enum]
     if enum and enum.flags then item:append_text(" " .. flag_names(enum, uint(range))) end
   elseif a.type == "string" then
-    tree:add(a.field, range, range:stringz())
+    tree:add(a.field, range, stringz(range))
   else
     tree:add(a.field, range)
   end
@@ -245,7 +253,7 @@ local function bit(flags, mask) return math.floor(flags / mask) % 2 == 1 end
 function ack_proto.dissector(tvb, pinfo, tree)
   local protocol = family()
   if not protocol or protocol.value == 11 then return end -- the connector uses DONE for all
-  local at = COOKED
+  local at, shown = COOKED, 0
   while at + 16 <= tvb:len() do
     little = tvb(at, 4):le_uint() < 0x1000000
     local len, typ, flags = uint(tvb(at, 4)), uint(tvb(at + 4, 2)), uint(tvb(at + 6, 2))
@@ -261,8 +269,10 @@ function ack_proto.dissector(tvb, pinfo, tree)
       local range = tvb(at + from, len - from)
       local top = tree:add(ack_proto, range, "Extended acknowledgment")
       attrs(top, ack, ack.sets["netlink_ack"], range, 0)
-      local said = text()
-      if said then pinfo.cols.info:append(said.display) end
+      -- The texts of the messages before are there, too.
+      local said = { text() }
+      for i = shown + 1, #said do pinfo.cols.info:append(said[i].display) end
+      shown = #said
     end
     at = at + aligned(len)
   end
