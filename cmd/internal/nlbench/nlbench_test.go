@@ -227,6 +227,7 @@ func TestGuestFails(t *testing.T) {
 		"at the end":    {"123", []string{runLine, echoC, endLine}, cli.ExitFailed, "nlbench: not all was measured: nlvm: exit status 123\n"},
 		"cut off":       {"0", []string{runLine, echoC}, cli.ExitError, "nlbench: results from the guest: cut off: "},
 		"noise":         {"0", []string{runLine, "hello"}, cli.ExitError, "nlbench: results from the guest: line 2: invalid character 'h'"},
+		"noise, killed": {"$(kill -TERM $$)", []string{runLine, "hello"}, cli.ExitError, "nlbench: results from the guest: line 2: invalid character 'h'"},
 		"nothing":       {"0", nil, cli.ExitError, "nlbench: results from the guest: cut off: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,11 +65,14 @@ func (o *options) inGuest(ctx context.Context, s *cli.Streams, emit func(bench.R
 		}
 		return emit(rec)
 	})
-	if read != nil && !errors.Is(read, bench.ErrCutOff) {
+	noise := read != nil && !errors.Is(read, bench.ErrCutOff)
+	if noise {
 		cancel() // else it has closed its output, and ends by itself
 	}
 	err = cmd.Wait()
 	switch {
+	case noise:
+		return fmt.Errorf("results from the guest: %w", read)
 	case err != nil && records == 0:
 		return fmt.Errorf("nothing was measured: nlvm: %w", err)
 	case err != nil && ctx.Err() == nil:
