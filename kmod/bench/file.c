@@ -173,7 +173,10 @@ static const struct proc_ops bench_proc_ops = {
 };
 
 /**
- * bench_file_register - make the device and the file in /proc
+ * bench_file_register - make the file in /proc and the device
+ *
+ * The device comes last of all: a load that fails behind it would free the module
+ * under whoever has opened it meanwhile.
  *
  * Context: process, may sleep.
  * Return: 0 or a negative errno.
@@ -182,14 +185,12 @@ int bench_file_register(void)
 {
 	int err;
 
+	if (!proc_create("nlpeer_bench", 0600, NULL, &bench_proc_ops))
+		return -ENOMEM;
 	err = misc_register(&bench_device);
 	if (err)
-		return err;
-	if (!proc_create("nlpeer_bench", 0600, NULL, &bench_proc_ops)) {
-		misc_deregister(&bench_device);
-		return -ENOMEM;
-	}
-	return 0;
+		remove_proc_entry("nlpeer_bench", NULL);
+	return err;
 }
 
 /**
@@ -199,6 +200,6 @@ int bench_file_register(void)
  */
 void bench_file_unregister(void)
 {
-	remove_proc_entry("nlpeer_bench", NULL);
 	misc_deregister(&bench_device);
+	remove_proc_entry("nlpeer_bench", NULL);
 }

@@ -65,19 +65,19 @@ static int __init bench_init(void)
 {
 	int err;
 
-	err = bench_file_register();
-	if (err)
-		return err;
 	err = bench_sysfs_register();
 	if (err)
-		bench_file_unregister();
+		return err;
+	err = bench_file_register();
+	if (err)
+		kobject_put(bench_kobject);
 	return err;
 }
 
 static void __exit bench_exit(void)
 {
-	kobject_put(bench_kobject);
 	bench_file_unregister();
+	kobject_put(bench_kobject);
 }
 
 module_init(bench_init);
