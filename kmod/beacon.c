@@ -59,25 +59,29 @@ static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
  * @n: how many to each group
  *
  * Context: process, may sleep.
+ * Return: were all sent; not if it took too long
  */
-void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n)
+bool nlpeer_beacon_send(struct nlpeer_net *nn, u32 n)
 {
+	unsigned long end = jiffies + NLPEER_LONGEST;
 	struct nlpeer_beacon_config config;
 	unsigned long groups;
 	unsigned int bit;
+	bool all = true;
 
 	nlpeer_beacon_get(nn, &config);
 
 	groups = config.groups;
 	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
-		nlpeer_event_beacon(nn, bit + 1, config.size, n,
-				    config.packed & BIT(bit));
+		all &= nlpeer_event_beacon(nn, bit + 1, config.size, n,
+					   config.packed & BIT(bit), end);
 	if (config.genl)
-		nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON, config.size, n,
-				    false);
+		all &= nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON,
+					   config.size, n, false, end);
 	if (config.connector)
-		nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR, config.size, n,
-				    false);
+		all &= nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR,
+					   config.size, n, false, end);
+	return all;
 }
 
 /* The next point of the grid that lies ahead; more than one step if late. */

@@ -4,7 +4,6 @@
  * that owns the group.
  */
 #include <linux/ktime.h>
-#include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <net/netlink.h>
 
@@ -136,13 +135,15 @@ static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
  * @nn: the namespace
  * @group: where to
  * @len: bytes of data, derived from the number
- * @n: how many
+ * @n: how many, at least 1; the first is sent in any case
  * @pack: several in a datagram, on the raw protocol
+ * @end: when to give up, see nlpeer_too_long()
  *
  * Context: process, may sleep.
+ * Return: were all sent
  */
-void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
-			 bool pack)
+bool nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			 bool pack, unsigned long end)
 {
 	struct nlpeer_event ev = {
 		.group = group,
@@ -155,13 +156,14 @@ void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
 		most = max_t(u32, 1, SKB_WITH_OVERHEAD(NLPEER_PACK_MIN) /
 				     nlmsg_total_size(nlpeer_event_size(&ev)));
 
-	while (n && !fatal_signal_pending(current)) {
+	do {
 		u32 now = min(n, most);
 
 		event_multicast(nn, &ev, now, NULL);
 		n -= now;
 		cond_resched();
-	}
+	} while (n && !nlpeer_too_long(end));
+	return !n;
 }
 
 /**

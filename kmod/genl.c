@@ -152,8 +152,11 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 	}
 
 	nlpeer_beacon_set(nn, &config, present);
-	if (burst)
-		nlpeer_beacon_send(nn, burst);
+	if (burst && !nlpeer_beacon_send(nn, burst)) {
+		GENL_SET_ERR_MSG(info,
+				 "nlpeer: the burst took too long and was cut short");
+		return -EAGAIN;
+	}
 	return 0;
 }
 
@@ -240,6 +243,16 @@ static int genl_object_get(struct nlpeer_net *nn, struct genl_info *info,
 	return genl_reply_end(info, reply, hdr, err, tx);
 }
 
+#define NLPEER_NOT_LAST \
+	"nlpeer: what takes long must be the last request of a datagram"
+
+/* Does no other request follow in the datagram? */
+static bool genl_request_last(const struct sk_buff *skb,
+			      const struct nlmsghdr *nlh)
+{
+	return skb->len <= NLMSG_ALIGN(nlh->nlmsg_len);
+}
+
 /*
  * Every operation is counted in one place. @slow is the attribute, if there is
  * one, that makes it take long. The core keeps all families as they are while it
@@ -256,9 +269,9 @@ static int genl_request(const struct sk_buff *skb, struct genl_info *info,
 	unsigned int tx = 0;
 	int err;
 
-	if (slow && skb->len > NLMSG_ALIGN(info->nlhdr->nlmsg_len)) {
+	if (slow && !genl_request_last(skb, info->nlhdr)) {
 		NL_SET_ERR_MSG_ATTR(info->extack, slow,
-				    "nlpeer: what takes long must be the last request of a datagram");
+				    NLPEER_NOT_LAST);
 		err = -EINVAL;
 	} else {
 		err = handle(nn, info, &tx);
@@ -389,13 +402,18 @@ int nlpeer_nl_object_get_done(struct netlink_callback *cb)
 struct genl_event_dump {
 	u64 pos;	/* in the history */
 	bool begun;	/* and counted */
+	bool last;	/* request of its datagram */
 };
 
 int nlpeer_nl_event_get_start(struct netlink_callback *cb)
 {
+	struct genl_event_dump *dump = (struct genl_event_dump *)cb->ctx;
+
 	BUILD_BUG_ON(sizeof(struct genl_event_dump) > sizeof(cb->ctx));
 	BUILD_BUG_ON(NLPEER_DATA_MAX > NLPEER_OBJECT_MAX);
 
+	/* Only here is the datagram as the sender's turn has left it. */
+	dump->last = genl_request_last(cb->skb, cb->nlh);
 	/* A reader with a small buffer must not stop at a large event. */
 	cb->min_dump_alloc = NLPEER_OBJECT_MSG_MAX;
 	return 0;
@@ -425,11 +443,17 @@ static int genl_event_get_parse(struct nlpeer_net *nn,
 				struct netlink_callback *cb, u32 *group,
 				u64 *seq)
 {
+	const struct genl_event_dump *dump = (void *)cb->ctx;
 	struct nlattr **attrs = nlpeer_dump_attrs(cb);
 	u64 last;
 
 	if (!attrs[NLPEER_A_EVENT_GROUP]) {
 		NL_SET_ERR_MSG_MOD(cb->extack, "event-get needs a group");
+		return -EINVAL;
+	}
+	/* All that is remembered may be looked through, and nothing found. */
+	if (!dump->last) {
+		NL_SET_ERR_MSG(cb->extack, NLPEER_NOT_LAST);
 		return -EINVAL;
 	}
 	*group = nla_get_u32(attrs[NLPEER_A_EVENT_GROUP]);

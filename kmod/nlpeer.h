@@ -10,10 +10,12 @@
 
 #include <linux/atomic.h>
 #include <linux/hrtimer.h>
+#include <linux/jiffies.h>
 #include <linux/mutex.h>
 #include <linux/netlink.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -41,6 +43,24 @@ struct sock;
 
 /* A message with an object fits in this, whatever its headers. */
 #define NLPEER_OBJECT_MSG_MAX	(NLPEER_OBJECT_MAX + 256)
+
+/*
+ * Jiffies that a request works at most. An event costs as much as it has
+ * listeners, and nobody bounds those.
+ */
+#define NLPEER_LONGEST		(5 * HZ)
+
+/**
+ * nlpeer_too_long - ask whether a request has to end before it is done
+ * @end: the jiffies at which it began, and NLPEER_LONGEST
+ *
+ * Context: process.
+ * Return: true behind @end, and if the caller is being killed.
+ */
+static inline bool nlpeer_too_long(unsigned long end)
+{
+	return fatal_signal_pending(current) || time_after(jiffies, end);
+}
 
 /**
  * struct nlpeer_beacon_config - what user space may set of a beacon
@@ -331,8 +351,8 @@ void nlpeer_object_dump_done(struct nlpeer_object_dump *dump);
 
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
-void nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
-			 bool pack);
+bool nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			 bool pack, unsigned long end);
 void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 			 struct nlpeer_object *obj, u64 generation,
 			 const struct nlpeer_cause *cause);
@@ -363,7 +383,7 @@ void nlpeer_beacon_get(struct nlpeer_net *nn,
 void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       const struct nlpeer_beacon_config *config,
 		       unsigned long present);
-void nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
+bool nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
 int nlpeer_request_bad_flags(struct netlink_ext_ack *extack);

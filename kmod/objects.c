@@ -448,17 +448,19 @@ static int object_delete_key(struct nlpeer_net *nn,
  *
  * Those with a prefix are deleted one by one, in the order of their keys;
  * others may ask in between. They could also go on making new ones behind
- * those, so a request ends when it has deleted as many as a table can hold.
+ * those, so a request ends when it has deleted as many as a table can hold,
+ * or has taken too long.
  *
  * Context: process, may sleep.
- * Return: 0, -EINVAL, -ENOENT if no object has the key, -EAGAIN if others made
- * more than this could delete, or -EINTR if the caller is being killed.
+ * Return: 0, -EINVAL, -ENOENT if no object has the key, -EAGAIN if it ended
+ * before all were deleted, or -EINTR if the caller is being killed.
  */
 int nlpeer_object_del(struct nlpeer_net *nn,
 		      const struct nlpeer_object_request *req,
 		      const struct nlpeer_cause *cause,
 		      struct netlink_ext_ack *extack)
 {
+	unsigned long end = jiffies + NLPEER_LONGEST;
 	struct nlpeer_object *obj = NULL, *last;
 	u32 left = nn->objects.count_max;
 
@@ -481,15 +483,19 @@ int nlpeer_object_del(struct nlpeer_net *nn,
 		mutex_unlock(&nn->objects.lock);
 		nlpeer_object_put(last);
 		cond_resched();
-	} while (obj && left-- && !fatal_signal_pending(current));
+	} while (obj && left-- && !nlpeer_too_long(end));
 
 	nlpeer_object_put(obj);
 	if (!obj)
 		return 0;
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	NL_SET_ERR_MSG(extack,
-		       "nlpeer: objects come faster than they are deleted; ask again");
+	if (time_after(jiffies, end))
+		NL_SET_ERR_MSG(extack,
+			       "nlpeer: took too long, not all are deleted; ask again");
+	else
+		NL_SET_ERR_MSG(extack,
+			       "nlpeer: objects come faster than they are deleted; ask again");
 	return -EAGAIN;
 }
 

@@ -57,6 +57,8 @@ type BeaconChange struct {
 	// Burst is how many events to send at once to each group that hears the
 	// beacon, 1 to [wire.BurstMax], besides its ticks; 0 for none. They are sent
 	// by the settings as they are after the change, and before SetBeacon returns.
+	// EAGAIN means that they took more than five seconds, for a great many
+	// listeners: the settings have changed, and the rest is not sent.
 	Burst int
 }
 

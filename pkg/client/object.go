@@ -115,8 +115,8 @@ func (c *Conn) DeleteObject(ctx context.Context, key string) error {
 
 // DeleteObjects deletes all objects whose keys begin with prefix, "" being the
 // beginning of all, one by one. That there is none is no error; EAGAIN means that
-// others made new ones meanwhile, and that not all could be deleted. It needs what
-// [Conn.DeleteObject] needs.
+// not all could be deleted, as others made new ones meanwhile, or it took five
+// seconds, for a great many listeners. It needs what [Conn.DeleteObject] needs.
 func (c *Conn) DeleteObjects(ctx context.Context, prefix string) error {
 	op := &objectDel
 	if err := c.checkObject(prefix, nil); err != nil {

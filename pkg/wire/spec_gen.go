@@ -364,11 +364,13 @@ const (
 	// or none. A burst is sent by the settings as they are then, before
 	// the request is answered. Who registers a family waits for the end of
 	// the datagram, so a burst is refused with EINVAL if another request
-	// comes behind it. A request without any attribute is refused with
-	// EINVAL, and connector 1 with EOPNOTSUPP where there is no connector:
-	// in other namespaces than the initial one, or with the module
-	// parameter connector=0. Needs CAP_NET_ADMIN in the user namespace
-	// that owns the network namespace.
+	// comes behind it, and cut short with EAGAIN after five seconds, which
+	// a great many listeners can make it take; the settings have changed
+	// then, and each group has had an event at least. A request without
+	// any attribute is refused with EINVAL, and connector 1 with
+	// EOPNOTSUPP where there is no connector: in other namespaces than the
+	// initial one, or with the module parameter connector=0. Needs
+	// CAP_NET_ADMIN in the user namespace that owns the network namespace.
 	CmdBeaconSet = 4
 	// One event. Multicast by the kernel to the group beacon, or to the
 	// group objects if it is about an object; at the end each of them gets
@@ -382,7 +384,9 @@ const (
 	// before the first one in the answer is gone for good. Needs no
 	// privilege. A group that does not exist is refused with EINVAL, a seq
 	// that was not reached yet with ERANGE: the peer was loaded anew
-	// since. Both errors stand in the message that ends the dump.
+	// since. EINVAL is also the answer if another request comes behind it
+	// in the datagram, as for a burst. All these errors stand in the
+	// message that ends the dump.
 	CmdEventGet = 6
 	// Make or change an object, as flags say; all combinations of them are
 	// in the table "NEW" of docs/protocol.md. EEXIST and ENOENT mean that
@@ -394,9 +398,10 @@ const (
 	// error then, and the empty prefix is that of all. ENOENT means that
 	// there is no object with the key. A prefix is refused with EINVAL if
 	// another request comes behind it in the datagram, as a burst is.
-	// EAGAIN means that others made new objects with the prefix, and that
-	// as many as a table can hold were deleted, and not all. Needs
-	// CAP_NET_ADMIN in the user namespace that owns the network namespace.
+	// EAGAIN means that not all were deleted: others made new objects with
+	// the prefix, and as many as a table can hold were deleted; or it took
+	// five seconds. Needs CAP_NET_ADMIN in the user namespace that owns
+	// the network namespace.
 	CmdObjectDel = 8
 	// Get the object with a key, or dump those that have a prefix, or all,
 	// in the order of their keys. ENOENT means that there is no object
@@ -433,10 +438,10 @@ const (
 	// network namespace.
 	MsgObjectNew = 20
 	// Delete the object with a key, or with NLM_F_BULK all that have a
-	// prefix, or all. EAGAIN means that others made new objects meanwhile,
-	// and that as many as a table can hold were deleted, and not all.
-	// Needs CAP_NET_ADMIN in the user namespace that owns the network
-	// namespace.
+	// prefix, or all. EAGAIN means that not all were deleted: others made
+	// new objects meanwhile, and as many as a table can hold were deleted;
+	// or it took five seconds. Needs CAP_NET_ADMIN in the user namespace
+	// that owns the network namespace.
 	MsgObjectDel = 21
 	// Get the object with a key, or dump: all with NLM_F_ROOT, those that
 	// have a prefix with NLM_F_MATCH. Both together, which is NLM_F_DUMP,

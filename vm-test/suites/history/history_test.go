@@ -5,6 +5,7 @@
 package history_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -104,6 +105,36 @@ func same(t *testing.T, got, want []vmtest.Event) {
 			t.Fatalf("event %d is %+v, want %+v", i, got[i], want[i])
 		}
 	}
+}
+
+// All that is remembered may be looked through for nothing, and all who use generic
+// netlink wait behind that: so it comes last in a datagram.
+func TestComesLast(t *testing.T) {
+	vmtest.Module(t, "interval_ms=0")
+	n := len(beacon(t, vmtest.ListenRaw(t, 1), 3, 0))
+	s, f := open(t)
+	req, echo := request(f, since(1, 0)...), vmtest.NewGenl(f.ID, vmtest.CmdEcho, 8, vmtest.Attr{Type: 1, Data: vmtest.Random(t, 13)})
+	first := func() {
+		t.Helper()
+		if m := s.RecvOne(t); m.Seq != echo.Seq || !bytes.Equal(m.Body, echo.Body) {
+			t.Fatalf("echo: %+v", m)
+		}
+	}
+
+	s.Send(t, vmtest.Join(echo, req))
+	first()
+	if events, errno, text := finish(t, s, f, req); len(events) != n || errno != 0 {
+		t.Errorf("behind another request: %d events of %d, %v, %q", len(events), n, errno, text)
+	}
+	// The answer to the echo overtakes nothing, so it is looked for at the end.
+	s.Send(t, vmtest.Join(req, echo))
+	m := s.RecvOne(t)
+	if want := -int32(unix.EINVAL); m.Type != unix.NLMSG_DONE || m.Seq != req.Seq || vmtest.S32(m.Body) != want ||
+		!bytes.Contains(m.Body, []byte("nlpeer: what takes long must be the last request of a datagram\x00")) {
+		t.Errorf("before another request: %+v", m)
+	}
+	first()
+	s.Empty(t)
 }
 
 // What was sent can be had again, attribute by attribute, from any number on.

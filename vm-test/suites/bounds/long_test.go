@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+package bounds_test
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nlpeer/vm-test/suites/vmtest"
+)
+
+// An event costs as much as it has listeners, and nobody bounds those: so what
+// sends many events ends after some seconds, done or not, and says so. All who use
+// generic netlink may have to wait for it.
+func TestRequestsEnd(t *testing.T) {
+	const many, burst = 20000, 4096
+	limit := unix.Rlimit{Cur: 50000, Max: 50000}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	vmtest.Module(t, "interval_ms=0", "history=0", "objects=20000", "object_bytes=10000000")
+	attr := func(typ uint16, value uint32) vmtest.Attr { return vmtest.Attr{Type: typ, Data: vmtest.U32(value)} }
+	c := vmtest.OpenControl(t)
+	tables := map[string]*vmtest.Table{
+		"raw":  vmtest.OpenTable(t, vmtest.RawCarrier),
+		"genl": vmtest.OpenTable(t, vmtest.GenlCarrier),
+	}
+	vmtest.FillObjects(t, tables["raw"], many, []byte("value"))
+	c.Set(t, attr(vmtest.BeaconGroups, 0xffffffff))
+
+	var listeners []*vmtest.Socket
+	deaf := func() {
+		for _, s := range listeners {
+			s.Close()
+		}
+		listeners = nil
+	}
+	defer deaf()
+	took := func(do func()) uint64 {
+		begin := vmtest.Now(t)
+		do()
+		return vmtest.Now(t) - begin
+	}
+	// Enough of them that all would take four times as long as it may.
+	const all, few = 20e9, 16
+	left := many
+	for {
+		for range 500 {
+			s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0xffffffff)
+			if err != nil {
+				t.Fatalf("%d listeners: %v", len(listeners), err)
+			}
+			listeners = append(listeners, s)
+			s.SetBuffer(t, 1)
+		}
+		events := took(func() { c.Set(t, attr(vmtest.BeaconBurst, few)) })
+		key := vmtest.NumberedKey(many - left)
+		changes := took(func() { tables["raw"].Must(t, vmtest.DelObjects(key[:len(key)-1])) })
+		left -= few
+		if events/few*burst > all && changes/few*uint64(left) > all {
+			t.Logf("with %d listeners: %d us for an event to each group, %d us for a deletion", len(listeners), events/few/1e3, changes/few/1e3)
+			break
+		}
+	}
+
+	before := c.Stats(t).Raw.Events
+	_, ack := c.Request(t, vmtest.CmdBeaconSet, attr(vmtest.BeaconSize, 7), attr(vmtest.BeaconBurst, burst))
+	if ack.Errno != unix.EAGAIN || ack.Text != "nlpeer: the burst took too long and was cut short" {
+		t.Errorf("a burst: %+v", ack)
+	}
+	// One to each of the groups, at least.
+	if n := c.Stats(t).Raw.Events - before; n < 32 || n >= 32*burst {
+		t.Errorf("%d events of %d", n, 32*burst)
+	}
+	if b := c.Beacon(t); b.Size != 7 {
+		t.Errorf("the settings are %+v", b)
+	}
+
+	for name, tb := range tables {
+		if _, ack := tb.Ask(t, vmtest.DelObjects("")); ack.Errno != unix.EAGAIN || ack.Text != "nlpeer: took too long, not all are deleted; ask again" {
+			t.Errorf("%s: deletion of all: %+v", name, ack)
+		}
+		n := int(c.TableStats(t).Count)
+		if n == 0 || n >= left {
+			t.Errorf("%s: %d of %d objects are left", name, n, left)
+		}
+		left = n
+	}
+	deaf()
+	tables["genl"].Must(t, vmtest.DelObjects(""))
+	c.Set(t, attr(vmtest.BeaconBurst, 1))
+}
