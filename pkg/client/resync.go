@@ -209,7 +209,9 @@ func (s *Subscription) recover(ctx context.Context) (ok, last bool, err error) {
 	switch {
 	case s.closed.Load():
 		return false, true, closedError{}
-	case err != nil && ctx.Err() != nil:
+	case err != nil && errors.Is(err, ctx.Err()):
+		// Any other error is the last word of the dump, though the context may
+		// have ended, too.
 		return false, true, ctx.Err()
 	case errors.Is(err, syscall.ERANGE) && g.seq != 0:
 		// The peer was loaded anew. All that it has sent since came live if an event

@@ -530,3 +530,52 @@ func TestEventsSinceOnRaw(t *testing.T) {
 		wantError(t, err, client.ErrNotLoaded)
 	}
 }
+
+// The answer that is the last of a dump counts also if the context ends just then:
+// nobody waits for another.
+func TestResyncIsAnsweredAtTheEnd(t *testing.T) {
+	setup := func(t *testing.T) (s *client.Subscription, history *user, first func()) {
+		s, _ = subscribeUser(t, client.Config{Carrier: client.Generic, Since: map[uint32]uint64{1: 50}})
+		ctx, cancel := context.WithCancel(background(t))
+		c, history := dialUser(t, client.Config{Carrier: client.Generic, Tap: func(d client.Crossing) {
+			if !d.Sent {
+				cancel()
+			}
+		}})
+		s.SetSide(c)
+		return s, history, func() {
+			t.Helper()
+			for e, err := range s.Events(ctx) {
+				if err == nil {
+					t.Fatalf("an event: %+v", e)
+				}
+				wantError(t, err, context.Canceled)
+			}
+		}
+	}
+	t.Run("gone", func(t *testing.T) {
+		s, history, first := setup(t)
+		served := async(func() (struct{}, error) {
+			m, from := history.receive()
+			return struct{}{}, history.trySend(from, ack(m, from, syscall.ENOENT, nil))
+		})
+		first()
+		if _, err := await(t, served); err != nil {
+			t.Fatal(err)
+		}
+		var last error
+		for _, err := range s.Events(background(t)) {
+			last = err
+		}
+		wantError(t, last, client.ErrEnded)
+		diff(t, uint64(1), s.Stats().Failed)
+	})
+	t.Run("loaded anew", func(t *testing.T) {
+		s, history, first := setup(t)
+		served := serveEvents(t, history, dump{errno: syscall.ERANGE}, dump{events: beacons(1, 1, 1)})
+		first()
+		wantEvents(t, s, recovered(beacon(1, 1), 0))
+		wantAsked(t, served, since{1, 50}, since{1, 0})
+		diff(t, uint64(0), s.Stats().Failed)
+	})
+}
