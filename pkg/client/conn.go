@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -51,9 +50,10 @@ type Conn struct {
 
 	stale, foreign, overruns atomic.Uint64
 
-	// side is the generic netlink Conn of a raw one, made when first needed.
-	sideMu sync.Mutex
-	side   *Conn
+	// side is the generic netlink Conn of a raw one, made when first needed, by who
+	// has sideLock. That is taken before the lock.
+	sideLock lock
+	side     atomic.Pointer[Conn]
 }
 
 // Counters tell what a Conn has had to deal with since Dial.
@@ -125,9 +125,10 @@ func newConn(s *socket, cfg Config, size int) *Conn {
 		cfg:    cfg,
 		// Sequence numbers begin anywhere, so that nobody can guess them and an
 		// answer to an earlier socket with our port ID is not taken for ours.
-		seq:    rand.Uint32(),
-		cookie: rand.Uint32(),
-		buf:    make([]byte, size),
+		seq:      rand.Uint32(),
+		cookie:   rand.Uint32(),
+		buf:      make([]byte, size),
+		sideLock: newLock(),
 	}
 	c.receive = func(uintptr) bool {
 		c.n, c.errno = recv(c.fd, c.buf, c.raw)
@@ -158,10 +159,8 @@ func (c *Conn) Counters() Counters {
 		Foreign:  c.foreign.Load(),
 		Overruns: c.overruns.Load(),
 	}
-	c.sideMu.Lock()
-	defer c.sideMu.Unlock()
-	if c.side != nil {
-		m := c.side.Counters()
+	if g := c.side.Load(); g != nil {
+		m := g.Counters()
 		n.Stale += m.Stale
 		n.Foreign += m.Foreign
 		n.Overruns += m.Overruns
@@ -174,11 +173,12 @@ func (c *Conn) Counters() Counters {
 func (c *Conn) Close() error {
 	err := c.close()
 
-	c.sideMu.Lock()
-	defer c.sideMu.Unlock()
-	if c.side != nil {
-		_ = c.side.Close()
-		c.side = nil
+	// Who has sideLock now may still make one; who has it later finds closed set.
+	c.sideLock.acquireAlways()
+	g := c.side.Swap(nil)
+	c.sideLock.release()
+	if g != nil {
+		_ = g.Close()
 	}
 	return opError("close", err)
 }
@@ -379,12 +379,9 @@ type FamilyGroup struct {
 //
 // On another carrier it uses a generic netlink socket in the same namespace.
 func (c *Conn) Family(ctx context.Context) (Family, error) {
-	g := c
-	if c.cfg.Carrier != Generic {
-		var err error
-		if g, err = c.generic(ctx); err != nil {
-			return Family{}, opError("getfamily", err)
-		}
+	g, err := c.generic(&limit{ctx: ctx, timeout: c.cfg.Timeout})
+	if err != nil {
+		return Family{}, opError("getfamily", err)
 	}
 	f := Family{ID: g.family.ID, Version: g.family.Version, Name: g.family.Name}
 	for _, m := range g.family.Groups {

@@ -192,15 +192,11 @@ func (c *Conn) Stats(ctx context.Context) (Stats, error) {
 // of the answer to parse, a view. A nil parse means that nothing but an
 // acknowledgment is expected.
 func (c *Conn) call(ctx context.Context, op string, cmd uint8, attrs []byte, parse func([]byte) error) error {
-	g := c
-	if c.cfg.Carrier != Generic {
-		var err error
-		if g, err = c.generic(ctx); err != nil {
-			return opError(op, err)
-		}
-	}
-
 	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	g, err := c.generic(&lim)
+	if err != nil {
+		return opError(op, err)
+	}
 	if err := g.begin(&lim); err != nil {
 		return opError(op, err)
 	}
@@ -257,22 +253,27 @@ func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse fu
 }
 
 // generic returns the generic netlink Conn in the namespace of one on another
-// carrier.
-func (c *Conn) generic(ctx context.Context) (*Conn, error) {
+// carrier, and c if it is one.
+func (c *Conn) generic(lim *limit) (*Conn, error) {
+	if c.cfg.Carrier == Generic {
+		return c, nil
+	}
 	if err := c.atKernel(); err != nil {
 		return nil, err
 	}
-	c.sideMu.Lock()
-	defer c.sideMu.Unlock()
+	if err := c.sideLock.acquire(lim); err != nil {
+		return nil, err
+	}
+	defer c.sideLock.release()
 	if c.closed.Load() {
 		return nil, closedError{}
 	}
-	if c.side != nil {
-		return c.side, nil
+	if g := c.side.Load(); g != nil {
+		return g, nil
 	}
 
 	var g *Conn
-	err := c.sibling(ctx, &c.cfg, func(netns int) (s *socket, err error) {
+	err := c.sibling(lim, &c.cfg, func(netns int) (s *socket, err error) {
 		cfg := Config{
 			Carrier:       Generic,
 			NetNS:         netns,
@@ -280,7 +281,7 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 			Acknowledge:   c.cfg.Acknowledge,
 			Tap:           c.cfg.Tap,
 		}
-		g, err = dial(ctx, cfg, cfg.target())
+		g, err = dial(lim.ctx, cfg, cfg.target())
 		if err != nil {
 			return nil, err
 		}
@@ -289,7 +290,7 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.side = g
+	c.side.Store(g)
 	return g, nil
 }
 
@@ -297,9 +298,8 @@ func (c *Conn) generic(ctx context.Context) (*Conn, error) {
 // plain way, that is most likely the namespace of the calling thread, but a
 // thread may have moved on since. The socket is asked, not the Config: the
 // NetNS there may be closed by now.
-func (s *socket) sibling(ctx context.Context, cfg *Config, open func(netns int) (*socket, error)) error {
-	lim := limit{ctx: ctx, timeout: cfg.Timeout}
-	if err := s.lock.acquire(&lim); err != nil {
+func (s *socket) sibling(lim *limit, cfg *Config, open func(netns int) (*socket, error)) error {
+	if err := s.lock.acquire(lim); err != nil {
 		return err
 	}
 	defer s.lock.release()

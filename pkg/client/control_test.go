@@ -3,6 +3,7 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -204,6 +205,48 @@ func TestControlOnRaw(t *testing.T) {
 		t.Skip("the module is loaded here")
 	}
 	wantError(t, err, client.ErrNotLoaded)
+}
+
+// Who waits to open the second socket holds up nobody beyond his limit, and
+// Counters not at all.
+func TestControlWaitsNoLongerThanAllowed(t *testing.T) {
+	c, u := dialUser(t, client.Config{})
+	echo, m := startEcho(background(t), c, u, "")
+	first := async(func() (client.Stats, error) { return c.Stats(context.Background()) })
+	eventually(t, "the first call waits", func() bool { return c.Waiting() == 2 })
+
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := await(t, async(func() (client.Stats, error) { return c.Stats(ctx) }))
+	wantError(t, err, context.DeadlineExceeded)
+	counters := async(func() (client.Counters, error) { return c.Counters(), nil })
+	if n, _ := await(t, counters); n != (client.Counters{}) {
+		t.Errorf("counters %+v", n)
+	}
+
+	u.send(c.PortID(), answer(m, c.PortID(), nil))
+	if _, err := await(t, echo); err != nil {
+		t.Error(err)
+	}
+	await(t, first)
+}
+
+// Close waits for a loop over events, whose body may look at the counters.
+func TestCountersWhileClosing(t *testing.T) {
+	c, _ := dialUser(t, client.Config{})
+	g, u := dialUser(t, client.Config{Carrier: client.Generic})
+	c.SetSide(g)
+	serveEvents(t, u, dump{events: beacons(1, 1, 1)})
+	for _, err := range c.EventsSince(background(t), 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := async(func() (struct{}, error) { return struct{}{}, c.Close() })
+		defer await(t, closed)
+		eventually(t, "Close waits", func() bool { return g.Waiting() == 2 })
+		await(t, async(func() (client.Counters, error) { return c.Counters(), nil }))
+		break
+	}
 }
 
 func TestParseControlErrors(t *testing.T) {

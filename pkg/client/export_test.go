@@ -104,6 +104,9 @@ func (s *Subscription) Fill(ctx context.Context) (n int, nsid int32, err error) 
 // answers makes no sense.
 func (s *Subscription) SetSide(c *Conn) { s.side = c }
 
+// SetSide makes g the Conn that settings and events are asked for by.
+func (c *Conn) SetSide(g *Conn) { c.side.Store(g) }
+
 // Request sends a message of any type and returns copies of all that answers
 // it, up to the acknowledgment that flags ask for, or up to one answer.
 func (c *Conn) Request(ctx context.Context, typ, flags uint16, body []byte) ([]wire.Message, error) {
@@ -172,7 +175,8 @@ func (c *Conn) SameNamespace(ctx context.Context, protocol int) (*Conn, error) {
 // SameNamespaceWith is SameNamespace with a port ID.
 func (c *Conn) SameNamespaceWith(ctx context.Context, protocol int, port uint32) (*Conn, error) {
 	var g *Conn
-	err := c.sibling(ctx, &c.cfg, func(netns int) (_ *socket, err error) {
+	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	err := c.sibling(&lim, &c.cfg, func(netns int) (_ *socket, err error) {
 		g, err = dial(ctx, Config{NetNS: netns, PortID: port}, target{protocol: protocol})
 		if err != nil {
 			return nil, err

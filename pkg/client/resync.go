@@ -42,15 +42,12 @@ const resyncTimeout = 5 * time.Second
 func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.Seq2[Event, error] {
 	const op = "event-get"
 	return func(yield func(Event, error) bool) {
-		g := c
-		if c.cfg.Carrier != Generic {
-			var err error
-			if g, err = c.generic(ctx); err != nil {
-				yield(Event{}, opError(op, err))
-				return
-			}
-		}
 		lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+		g, err := c.generic(&lim)
+		if err != nil {
+			yield(Event{}, opError(op, err))
+			return
+		}
 		if err := g.begin(&lim); err != nil {
 			yield(Event{}, opError(op, err))
 			return
@@ -331,7 +328,8 @@ func (s *Subscription) sideConn(ctx context.Context) (*Conn, error) {
 		return s.side, nil
 	}
 	s.resync.asked = false
-	err := s.sibling(ctx, &s.cfg, func(netns int) (*socket, error) {
+	lim := limit{ctx: ctx, timeout: s.cfg.Timeout}
+	err := s.sibling(&lim, &s.cfg, func(netns int) (*socket, error) {
 		cfg := Config{Carrier: Generic, NetNS: netns, Tap: s.cfg.Tap}
 		c, err := dial(ctx, cfg, cfg.target())
 		if err != nil {

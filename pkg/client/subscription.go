@@ -246,7 +246,8 @@ func (c *Conn) Subscribe(ctx context.Context, groups ...uint32) (*Subscription, 
 	}
 
 	var s *Subscription
-	err := c.sibling(ctx, &c.cfg, func(netns int) (_ *socket, err error) {
+	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
+	err := c.sibling(&lim, &c.cfg, func(netns int) (_ *socket, err error) {
 		cfg.NetNS = netns
 		if s, err = subscribe(ctx, cfg, cfg.target()); err != nil {
 			return nil, err
