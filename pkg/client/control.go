@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -193,15 +194,23 @@ func (c *Conn) Stats(ctx context.Context) (Stats, error) {
 // acknowledgment is expected.
 func (c *Conn) call(ctx context.Context, op string, cmd uint8, attrs []byte, parse func([]byte) error) error {
 	lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-	g, err := c.generic(&lim)
-	if err != nil {
-		return opError(op, err)
+	for again := true; ; again = false {
+		gone, err := c.callOnce(&lim, op, cmd, attrs, parse)
+		if !gone || !again {
+			return opError(op, err)
+		}
 	}
-	if err := g.begin(&lim); err != nil {
-		return opError(op, err)
+}
+
+// callOnce is call on the socket that there is. gone is as with hangUp.
+func (c *Conn) callOnce(lim *limit, op string, cmd uint8, attrs []byte, parse func([]byte) error) (gone bool, err error) {
+	g, err := c.beginGeneric(lim)
+	if err != nil {
+		return false, err
 	}
 	defer g.lock.release()
-	return opError(op, g.exchange(&lim, op, cmd, attrs, parse))
+	err = g.exchange(lim, op, cmd, attrs, parse)
+	return c.hangUp(g, err), err
 }
 
 // exchange sends one request and receives all of its answer. The lock is held.
@@ -250,6 +259,42 @@ func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse fu
 		}
 	}
 	return nil
+}
+
+// beginGeneric begins an exchange on what generic returns.
+func (c *Conn) beginGeneric(lim *limit) (*Conn, error) {
+	for {
+		g, err := c.generic(lim)
+		if err != nil {
+			return nil, err
+		}
+		err = g.begin(lim)
+		if err == nil {
+			return g, nil
+		}
+		// That it is closed, but c is not, means that another call has hung up.
+		if g == c || c.closed.Load() || !errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+	}
+}
+
+// hangUp closes the generic netlink Conn of a raw one if err is that its family is
+// gone, as one that comes back has another number. It says so: another socket may
+// find the family, and what was asked was not carried out. The lock of g is held.
+func (c *Conn) hangUp(g *Conn, err error) (gone bool) {
+	if g == c || !errors.Is(err, ErrNotLoaded) {
+		return false
+	}
+	if c.side.CompareAndSwap(g, nil) {
+		c.stale.Add(g.stale.Load())
+		c.foreign.Add(g.foreign.Load())
+		c.overruns.Add(g.overruns.Load())
+	}
+	if !g.closed.Swap(true) {
+		_ = g.shut()
+	}
+	return true
 }
 
 // generic returns the generic netlink Conn in the namespace of one on another

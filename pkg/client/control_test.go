@@ -231,6 +231,45 @@ func TestControlWaitsNoLongerThanAllowed(t *testing.T) {
 	await(t, first)
 }
 
+// A family that is gone does not come back under its old number, so the next call
+// opens another socket, and so does one that waits for the old one.
+func TestControlAfterReload(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *client.Conn) error{
+		"Stats": func(ctx context.Context, c *client.Conn) error {
+			_, err := c.Stats(ctx)
+			return err
+		},
+		"EventsSince": func(ctx context.Context, c *client.Conn) (err error) {
+			for _, err = range c.EventsSince(ctx, 1, 0) {
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := dialUser(t, client.Config{})
+			g, u := dialUser(t, client.Config{Carrier: client.Generic})
+			c.SetSide(g)
+			begin := func() <-chan result[struct{}] {
+				return async(func() (struct{}, error) { return struct{}{}, call(background(t), c) })
+			}
+			first := begin()
+			m, from := u.receive()
+			second := begin()
+			eventually(t, "the second call waits", func() bool { return g.Waiting() == 2 })
+			u.send(from, answer(m, from+1, nil)) // not for us
+			u.send(from, ack(m, from, syscall.ENOENT, nil))
+			for _, r := range []<-chan result[struct{}]{first, second, begin()} {
+				_, err := await(t, r)
+				if err == nil {
+					t.Skip("the module is loaded here")
+				}
+				wantError(t, err, client.ErrNotLoaded)
+			}
+			diff(t, client.Counters{Foreign: 1}, c.Counters())
+		})
+	}
+}
+
 // Close waits for a loop over events, whose body may look at the counters.
 func TestCountersWhileClosing(t *testing.T) {
 	c, _ := dialUser(t, client.Config{})

@@ -40,53 +40,63 @@ const resyncTimeout = 5 * time.Second
 //
 // On a raw Conn it uses a generic netlink socket in the same namespace.
 func (c *Conn) EventsSince(ctx context.Context, group uint32, seq uint64) iter.Seq2[Event, error] {
-	const op = "event-get"
 	return func(yield func(Event, error) bool) {
 		lim := limit{ctx: ctx, timeout: c.cfg.Timeout}
-		g, err := c.generic(&lim)
-		if err != nil {
-			yield(Event{}, opError(op, err))
-			return
+		for again := true; c.eventsSince(&lim, group, seq, again, yield); again = false {
 		}
-		if err := g.begin(&lim); err != nil {
-			yield(Event{}, opError(op, err))
-			return
-		}
-		defer g.lock.release()
-		if err := g.askEvents(group, seq); err != nil {
-			yield(Event{}, opError(op, err))
-			return
-		}
+	}
+}
 
-		for {
-			w, ok, err := g.nextEvent(op, &lim, group, seq)
-			if err == nil && ok {
-				err = ctx.Err()
-			}
-			switch {
-			case err != nil:
+// eventsSince is EventsSince on the socket that there is. If that is gone, see
+// hangUp, and may be asked for again, it says so instead of yielding the error.
+func (c *Conn) eventsSince(lim *limit, group uint32, seq uint64, may bool, yield func(Event, error) bool) (again bool) {
+	const op = "event-get"
+	g, err := c.beginGeneric(lim)
+	if err != nil {
+		yield(Event{}, opError(op, err))
+		return false
+	}
+	defer g.lock.release()
+	if err := g.askEvents(group, seq); err != nil {
+		yield(Event{}, opError(op, err))
+		return false
+	}
+
+	for {
+		w, ok, err := g.nextEvent(op, lim, group, seq)
+		if err == nil && ok {
+			may = false
+			err = lim.ctx.Err()
+		}
+		switch {
+		case err != nil:
+			if c.hangUp(g, err) {
+				if may {
+					return true
+				}
+			} else {
 				g.dropDump()
-				yield(Event{}, opError(op, err))
-				return
-			case !ok:
-				return
 			}
-			e := Event{
-				Group:     w.Group,
-				Seq:       w.Seq,
-				Time:      time.Duration(w.Time),
-				Kind:      w.Kind,
-				Data:      w.Data,
-				Object:    ObjectView{w.Object},
-				Lost:      w.Seq - seq - 1,
-				Recovered: true,
-				NSID:      OwnNSID,
-			}
-			seq = w.Seq
-			if !yield(e, nil) {
-				g.dropDump()
-				return
-			}
+			yield(Event{}, opError(op, err))
+			return false
+		case !ok:
+			return false
+		}
+		e := Event{
+			Group:     w.Group,
+			Seq:       w.Seq,
+			Time:      time.Duration(w.Time),
+			Kind:      w.Kind,
+			Data:      w.Data,
+			Object:    ObjectView{w.Object},
+			Lost:      w.Seq - seq - 1,
+			Recovered: true,
+			NSID:      OwnNSID,
+		}
+		seq = w.Seq
+		if !yield(e, nil) {
+			g.dropDump()
+			return false
 		}
 	}
 }

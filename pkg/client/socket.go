@@ -324,6 +324,11 @@ func (s *socket) close() error {
 	}
 	s.lock.acquireAlways()
 	defer s.lock.release()
+	return s.shut()
+}
+
+// shut closes the file. Nobody waits on it, as the lock is held, and closed is set.
+func (s *socket) shut() error {
 	if p := s.poller.Load(); p != nil {
 		return p.file.Close()
 	}

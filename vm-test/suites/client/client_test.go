@@ -520,6 +520,34 @@ func TestNotLoaded(t *testing.T) {
 	}
 }
 
+// On a carrier that does not hold the module, a Conn outlives it, and finds the next
+// one: its family has another number, whether or not somebody asked in between.
+func TestReload(t *testing.T) {
+	for _, carrier := range []client.Carrier{client.Connector, client.Rtnl} {
+		vmtest.Module(t, "interval_ms=0")
+		conn := dial(t, client.Config{Carrier: carrier})
+		ask := func() error {
+			_, err := conn.Stats(background(t))
+			return err
+		}
+		for _, between := range []bool{false, true} {
+			if err := ask(); err != nil {
+				t.Fatalf("%v: %v", carrier, err)
+			}
+			vmtest.Unload(t)
+			if between {
+				if err := ask(); !errors.Is(err, client.ErrNotLoaded) {
+					t.Errorf("%v without the module: %v, want ErrNotLoaded", carrier, err)
+				}
+			}
+			vmtest.Module(t, "interval_ms=0")
+			for ev, err := range conn.EventsSince(background(t), 1, 0) {
+				t.Errorf("%v, after a reload: %+v, %v, want no event", carrier, ev, err)
+			}
+		}
+	}
+}
+
 // The peer may be there and a carrier not.
 func TestNoCarrier(t *testing.T) {
 	for _, carrier := range []client.Carrier{client.Connector, client.Rtnl} {
