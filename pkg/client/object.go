@@ -210,16 +210,22 @@ func (c *Conn) ObjectViews(ctx context.Context, q ObjectQuery) iter.Seq2[ObjectV
 			yield(ObjectView{}, opError(op.name, err))
 			return
 		}
+		ended := false
+		defer func() {
+			if !ended { // the loop's body may have panicked
+				c.dropDump()
+			}
+		}()
 
 		interrupted := false
 		for {
 			v, ok, err := c.nextObject(op, &lim, &interrupted)
+			ended = err == nil && !ok
 			if err == nil && ok {
 				err = ctx.Err()
 			}
 			switch {
 			case err != nil:
-				c.dropDump()
 				yield(ObjectView{}, opError(op.name, err))
 				return
 			case !ok && interrupted:
@@ -229,7 +235,6 @@ func (c *Conn) ObjectViews(ctx context.Context, q ObjectQuery) iter.Seq2[ObjectV
 				return
 			}
 			if !yield(v, nil) {
-				c.dropDump()
 				return
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -242,6 +243,58 @@ func TestObjectDumpEnds(t *testing.T) {
 				if o, err := await(t, next); err != nil || o.Key != "next" || o.Generation != 2 {
 					t.Errorf("the next call: %+v, %v", o, err)
 				}
+			})
+		}
+	}
+}
+
+// However the body of a loop is left, the dump does not stay behind: the kernel would
+// refuse the next one.
+func TestDumpIsLeftByPanic(t *testing.T) {
+	for name, leave := range map[string]func(){"panic": func() { panic("left") }, "Goexit": runtime.Goexit} {
+		for dump, begin := range map[string]func(c *client.Conn) error{
+			"Objects": func(c *client.Conn) (err error) {
+				for _, err = range c.Objects(background(t), client.ObjectQuery{}) {
+					leave()
+				}
+				return err
+			},
+			"EventsSince": func(c *client.Conn) (err error) {
+				for _, err = range c.EventsSince(background(t), 1, 0) {
+					leave()
+				}
+				return err
+			},
+		} {
+			t.Run(dump+"/"+name, func(t *testing.T) {
+				c, u := dialUser(t, client.Config{Carrier: client.Generic})
+				left := make(chan struct{})
+				go func() {
+					defer close(left)
+					defer func() { recover() }()
+					err := begin(c)
+					t.Errorf("the loop ended: %v", err)
+				}()
+				m, from := u.receive()
+				h := wire.Header{Type: client.UserFamily, Flags: wire.FlagMulti, Seq: m.Seq, PortID: from}
+				var part []byte
+				for seq := range uint64(2) {
+					if dump == "Objects" {
+						part = append(part, objectMessage(client.Generic, h, object("key", seq+1))...)
+					} else {
+						b := wire.AppendGenlHeader(nil, wire.GenlHeader{Command: wire.CmdEventGet, Version: wire.FamilyVersion})
+						part = wire.AppendMessage(part, h, wire.AppendEvent(b, beacon(1, seq+1)))
+					}
+				}
+				u.send(from, append(part, done(h, 0, nil)...))
+				<-left
+
+				echo, m := startEcho(background(t), c, u, "")
+				u.send(from, answer(m, from, m.Body))
+				if _, err := await(t, echo); err != nil {
+					t.Error(err)
+				}
+				diff(t, client.Counters{}, c.Counters())
 			})
 		}
 	}

@@ -61,21 +61,24 @@ func (c *Conn) eventsSince(lim *limit, group uint32, seq uint64, may bool, yield
 		yield(Event{}, opError(op, err))
 		return false
 	}
+	ended := false
+	defer func() {
+		if !ended { // the loop's body may have panicked
+			g.dropDump()
+		}
+	}()
 
 	for {
 		w, ok, err := g.nextEvent(op, lim, group, seq)
+		ended = err == nil && !ok
 		if err == nil && ok {
 			may = false
 			err = lim.ctx.Err()
 		}
 		switch {
 		case err != nil:
-			if c.hangUp(g, err) {
-				if may {
-					return true
-				}
-			} else {
-				g.dropDump()
+			if ended = c.hangUp(g, err); ended && may {
+				return true
 			}
 			yield(Event{}, opError(op, err))
 			return false
@@ -95,7 +98,6 @@ func (c *Conn) eventsSince(lim *limit, group uint32, seq uint64, may bool, yield
 		}
 		seq = w.Seq
 		if !yield(e, nil) {
-			g.dropDump()
 			return false
 		}
 	}
