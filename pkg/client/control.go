@@ -227,7 +227,7 @@ func (c *Conn) exchange(lim *limit, op string, cmd uint8, attrs []byte, parse fu
 	c.req = wire.EndMessage(c.req, 0)
 
 	c.raw = false
-	if err := c.send(c.req); err != nil {
+	if err := c.send(c.req, false); err != nil {
 		return err
 	}
 

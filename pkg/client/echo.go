@@ -70,7 +70,7 @@ func (c *Conn) echo(lim *limit, dst, payload []byte) ([]byte, error) {
 
 	// The answer is about as long as the request.
 	c.raw = len(c.req) <= rawLimit
-	if err := c.send(c.req); err != nil {
+	if err := c.send(c.req, c.raw); err != nil {
 		return nil, err
 	}
 

@@ -116,7 +116,7 @@ func (c *Conn) Request(ctx context.Context, typ, flags uint16, body []byte) ([]w
 	}
 	defer c.lock.release()
 	c.req = wire.AppendMessage(c.req[:0], wire.Header{Type: typ, Flags: flags, Seq: c.seq}, body)
-	if err := c.send(c.req); err != nil {
+	if err := c.send(c.req, false); err != nil {
 		return nil, opError("request", err)
 	}
 	var answers []wire.Message
@@ -143,7 +143,7 @@ func (c *Conn) Send(typ, flags uint16) error {
 		return err
 	}
 	defer c.lock.release()
-	return c.send(wire.AppendMessage(nil, wire.Header{Type: typ, Flags: flags, Seq: c.seq}, nil))
+	return c.send(wire.AppendMessage(nil, wire.Header{Type: typ, Flags: flags, Seq: c.seq}, nil), false)
 }
 
 // CloseThenWait waits for a datagram after Close has looked for who waits, and
@@ -229,6 +229,10 @@ func (l *Lock) Enter() (leave func()) {
 func ShowLookUp(fd int, tap func(Crossing)) error {
 	return (&socket{fd: fd, tap: tap}).showLookUp("nlctrl")
 }
+
+// TapRaw has f see, before the tap does, whether what is sent crosses by a raw system
+// call.
+func (s *socket) TapRaw(f func(raw bool)) { s.tapRaw = f }
 
 // FD is the socket's file descriptor.
 func (s *socket) FD() int { return s.fd }

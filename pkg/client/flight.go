@@ -166,7 +166,7 @@ func (f *flight) send(lim *limit, b *Batch) error {
 			if f.sending != nil {
 				f.sending(b.first+b.sent, d.next-b.sent)
 			}
-			err := c.sendAs(d.data, d.short)
+			err := c.send(d.data, d.short)
 			if errors.Is(err, syscall.EAGAIN) && f.onWay() {
 				return nil // to a process that has not read what it has yet
 			}

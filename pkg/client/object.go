@@ -342,7 +342,7 @@ func (c *Conn) changeObject(ctx context.Context, op *objectOp, request func([]by
 
 	c.req = request(c.req[:0])
 	c.raw = len(c.req) <= rawLimit
-	if err := c.send(c.req); err != nil {
+	if err := c.send(c.req, false); err != nil {
 		return opError(op.name, err)
 	}
 	m, err := c.next(op.name, &lim)
@@ -361,7 +361,7 @@ func (c *Conn) getObject(lim *limit, op *objectOp, key string) (v ObjectView, er
 	answered, acked := false, !c.cfg.Acknowledge
 	c.req = c.appendObjectGet(c.req[:0], c.seq, key)
 	c.raw = false
-	if err := c.send(c.req); err != nil {
+	if err := c.send(c.req, false); err != nil {
 		return ObjectView{}, err
 	}
 	for !answered || !acked {
@@ -448,7 +448,7 @@ func (c *Conn) askObjects(op *objectOp, q ObjectQuery) error {
 	}
 	c.req = wire.EndMessage(c.req, 0)
 	c.raw = false
-	return c.send(c.req)
+	return c.send(c.req, false)
 }
 
 // nextObject returns the next object of the dump in progress, a view that is

@@ -55,7 +55,7 @@ func probeRtnl(fd int) error {
 // probe sends a request and looks for its answer among what is there after that.
 func probe(fd int, request []byte, answers func(wire.Message) (bool, error)) error {
 	s := socket{fd: fd}
-	if err := s.send(request); err != nil {
+	if err := s.send(request, false); err != nil {
 		return err
 	}
 	buf := make([]byte, 4096)

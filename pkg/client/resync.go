@@ -113,7 +113,7 @@ func (c *Conn) askEvents(group uint32, seq uint64) error {
 	c.req = wire.AppendUint64(c.req, wire.AttrEventSeq, seq)
 	c.req = wire.EndMessage(c.req, 0)
 	c.raw = false
-	return c.send(c.req)
+	return c.send(c.req, false)
 }
 
 // nextEvent returns the next event of the dump in progress, a view that is

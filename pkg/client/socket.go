@@ -35,6 +35,7 @@ type socket struct {
 	family genetlink.Family // on generic netlink
 
 	tap      func(Crossing) // Config.Tap
+	tapRaw   func(raw bool) // for tests; called before tap, if that is set
 	protocol int
 
 	// poller is set while the socket is in the runtime's network poller: always
@@ -194,7 +195,7 @@ func (s *socket) showLookUp(name string) error {
 	b := wire.BeginMessage(nil, wire.Header{Type: unix.GENL_ID_CTRL, Flags: wire.FlagRequest, Seq: seq})
 	b = wire.AppendGenlHeader(b, wire.GenlHeader{Command: unix.CTRL_CMD_GETFAMILY, Version: 1})
 	b = wire.AppendString(b, unix.CTRL_ATTR_FAMILY_NAME, name)
-	if err := s.send(wire.EndMessage(b, 0)); err != nil {
+	if err := s.send(wire.EndMessage(b, 0), false); err != nil {
 		return err
 	}
 	b = make([]byte, eventRoom)
@@ -344,13 +345,14 @@ func (s *socket) shut() error {
 // microseconds as long as there are few bytes to copy.
 const rawLimit = 8192
 
-// send sends one datagram to the peer. The kernel carries out the request before
-// this returns; a process does when it gets there.
-func (s *socket) send(b []byte) error { return s.sendAs(b, len(b) <= rawLimit) }
-
-// sendAs is send by a raw system call or not, see rawLimit.
-func (s *socket) sendAs(b []byte, raw bool) error {
+// send sends one datagram to the peer, by a raw system call or not. The kernel carries
+// out the request before this returns, so raw is for short echoes alone: other requests
+// may take long, or wait for a lock. A process does it when it gets there.
+func (s *socket) send(b []byte, raw bool) error {
 	if s.tap != nil {
+		if s.tapRaw != nil {
+			s.tapRaw(raw)
+		}
 		s.tap(Crossing{Sent: true, Protocol: s.protocol, PortID: s.port, Data: b, Size: len(b)})
 	}
 	for {

@@ -46,6 +46,54 @@ func TestTapConn(t *testing.T) {
 	})
 }
 
+// Only an echo is sent by a raw system call, however short a request is: others may
+// keep the kernel busy, or sleep there.
+func TestRawIsForEchoes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call func(ctx context.Context, c *client.Conn)
+		raw  bool
+	}{
+		"Echo":          {func(ctx context.Context, c *client.Conn) { c.Echo(ctx, nil) }, true},
+		"long Echo":     {func(ctx context.Context, c *client.Conn) { c.Echo(ctx, make([]byte, 8192)) }, false},
+		"Stats":         {func(ctx context.Context, c *client.Conn) { c.Stats(ctx) }, false},
+		"SetBeacon":     {func(ctx context.Context, c *client.Conn) { c.SetBeacon(ctx, client.BeaconChange{Burst: 1000}) }, false},
+		"NewObject":     {func(ctx context.Context, c *client.Conn) { c.NewObject(ctx, "key", wire.ModifierCreate) }, false},
+		"DeleteObject":  {func(ctx context.Context, c *client.Conn) { c.DeleteObject(ctx, "key") }, false},
+		"DeleteObjects": {func(ctx context.Context, c *client.Conn) { c.DeleteObjects(ctx, "") }, false},
+		"GetObject":     {func(ctx context.Context, c *client.Conn) { c.GetObject(ctx, "key") }, false},
+		"Objects": {func(ctx context.Context, c *client.Conn) {
+			for range c.Objects(ctx, client.ObjectQuery{}) {
+			}
+		}, false},
+		"EventsSince": {func(ctx context.Context, c *client.Conn) {
+			for range c.EventsSince(ctx, 1, 0) {
+			}
+		}, false},
+		"Do": {func(ctx context.Context, c *client.Conn) {
+			b := c.NewBatch()
+			b.Echo(nil)
+			c.Do(ctx, b, func(client.Answer) {})
+		}, true},
+		"Do with an object": {func(ctx context.Context, c *client.Conn) {
+			b := c.NewBatch()
+			b.Echo(nil)
+			b.Get("key")
+			c.Do(ctx, b, func(client.Answer) {})
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Nobody answers, so the call ends when it has been sent.
+			ctx, cancel := context.WithCancel(background(t))
+			defer cancel()
+			c, _ := dialUser(t, client.Config{Carrier: client.Generic, Tap: func(client.Crossing) { cancel() }})
+			var sent []bool
+			c.TapRaw(func(raw bool) { sent = append(sent, raw) })
+			tt.call(ctx, c)
+			diff(t, []bool{tt.raw}, sent)
+		})
+	}
+}
+
 // Of a datagram that does not fit, a tap sees what there is, and its length.
 func TestTapTruncated(t *testing.T) {
 	var seen tape
