@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -379,6 +380,39 @@ func echoAll(t *testing.T, p *client.Pipeline, payloads ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Requests that are made after the end of a context go into datagrams like others.
+func TestPipelineBatchAfterTheEnd(t *testing.T) {
+	u := newUser(t)
+	var sent []int
+	p, answers := pipelineUser(t, client.Config{}, client.PipelineConfig{Batch: 2, Sending: func(_, n int) { sent = append(sent, n) }}, u.port)
+	ctx, cancel := context.WithCancel(background(t))
+	cancel()
+	var want []got
+	for i, failed := range []bool{false, true, false, true, false} {
+		payload := strconv.Itoa(i)
+		want = append(want, got{i, payload, nil})
+		if err := p.Echo(ctx, []byte(payload)); failed {
+			wantError(t, err, context.Canceled)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	wantError(t, p.Flush(ctx), context.Canceled)
+	diff(t, client.PipelineCounters{Requests: 4}, p.Counters())
+	if err := p.Flush(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	diff(t, []int{2, 2, 1}, sent)
+	m, from := u.requests(5)
+	for _, m := range m {
+		u.send(from, answer(m, from, m.Body))
+	}
+	if err := p.Drain(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	diffAnswers(t, want, *answers)
 }
 
 // An answer to what was given up is late, whoever else waits by then.

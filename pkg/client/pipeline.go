@@ -162,6 +162,12 @@ func (p *Pipeline) run(ctx context.Context, all bool) error {
 	}
 	defer c.lock.release()
 	f := &c.flight
+	// What fills a datagram is taken on in any case, so that none gets more.
+	if p.next.Len() >= p.batch {
+		if err := p.launch(f); err != nil {
+			return opError(op, err)
+		}
+	}
 	// Answers that came before the end of ctx are taken after it.
 	if err := ctx.Err(); err != nil && !f.onWay() {
 		return opError(op, err)
