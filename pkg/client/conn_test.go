@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -567,6 +568,25 @@ func TestAnswerThatIsLate(t *testing.T) {
 	if err != nil || string(got) != "hello" {
 		t.Errorf("got %q, error %v", got, err)
 	}
+}
+
+// An answer that comes right before the end of the context came in time, though who
+// waits is woken up by the end.
+func TestAnswerAtTheEnd(t *testing.T) {
+	// With one processor, the call goes on after both have happened.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	c, u := dialUser(t, client.Config{})
+	for range 20 {
+		ctx, cancel := context.WithCancel(background(t))
+		r, m := startEcho(ctx, c, u, "hello")
+		eventually(t, "the call sleeps", c.Sleeps)
+		u.send(c.PortID(), answer(m, c.PortID(), m.Body))
+		cancel()
+		if got, err := await(t, r); err != nil || string(got) != "hello" {
+			t.Fatalf("got %q, error %v", got, err)
+		}
+	}
+	diff(t, client.Counters{}, c.Counters())
 }
 
 func TestAcknowledgmentWithAnswer(t *testing.T) {

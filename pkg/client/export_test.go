@@ -189,6 +189,9 @@ func (c *Conn) SameNamespaceWith(ctx context.Context, protocol int, port uint32)
 // Waiting is the number of calls that hold or wait for the lock.
 func (s *socket) Waiting() int { return int(s.lock.held.Load()) }
 
+// Sleeps says that a call waits for a datagram, or is about to.
+func (s *socket) Sleeps() bool { return s.poller.Load() != nil }
+
 // NetNSCookie names the socket's namespace.
 func (c *Conn) NetNSCookie() (uint64, error) {
 	return unix.GetsockoptUint64(c.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)

@@ -291,7 +291,12 @@ func (s *socket) wait(lim *limit) error {
 		_ = p.file.SetReadDeadline(d)
 	}
 	defer arm(lim.ctx, p.interrupt)()
-	return s.waitIn(p, lim.ctx)
+	err = s.waitIn(p, lim.ctx)
+	// The poller tells of the end, also if a datagram came right before it.
+	if err != nil && !s.closed.Load() && s.receive(0) {
+		return nil
+	}
+	return err
 }
 
 // waitIn is wait in a poller whose deadlines are set.
