@@ -222,6 +222,7 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 				return wire.Message{}, err
 			}
 			if c.ours(m) {
+				lim.idle = 0
 				return m, nil
 			}
 		}
@@ -237,18 +238,22 @@ func (c *Conn) next(op string, lim *limit) (wire.Message, error) {
 
 // inVain is told of each datagram that may have been of no use to the call. Many of
 // them, such as messages for others, must not put off the call's end. So after that
-// of the context it counts the room that they took of the receive buffer, see
-// roomTaken. When it is more than there is, all that was there at the end of the
-// context has been looked at, and it fails with the context's error.
+// of the context, or of the time, it counts the room that they took of the receive
+// buffer, see roomTaken. When it is more than there is, all that was there at the end
+// has been looked at, and it fails with the error of that.
 func (c *Conn) inVain(lim *limit) error {
-	err := lim.ctx.Err()
-	if err == nil || c.errno != 0 {
+	if c.errno != 0 {
 		return nil
 	}
-	if lim.vain > c.flight.size {
+	room := roomTaken(c.n)
+	err := lim.ctx.Err()
+	if err == nil {
+		err = lim.over(room, c.flight.size)
+	}
+	if err == nil || lim.vain > c.flight.size {
 		return err
 	}
-	lim.vain += roomTaken(c.n)
+	lim.vain += room
 	return nil
 }
 

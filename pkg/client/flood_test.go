@@ -4,6 +4,8 @@ package client_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -252,4 +254,73 @@ func TestFloodPutsOffNoEnd(t *testing.T) {
 			f.check()
 		})
 	}
+}
+
+// Nor does the end of the time limit, which no wait tells of.
+func TestFloodPutsOffNoTimeout(t *testing.T) {
+	for _, size := range []int{0, 5000} {
+		for call, do := range map[string]func(c *client.Conn) error{
+			"Echo": func(c *client.Conn) error {
+				_, err := c.Echo(context.Background(), nil)
+				return err
+			},
+			"Do": func(c *client.Conn) error {
+				b := c.NewBatch()
+				b.Echo(nil)
+				_, err := do(context.Background(), c, b)
+				return err
+			},
+		} {
+			t.Run(fmt.Sprint(call, " ", size), func(t *testing.T) {
+				f := &flood{}
+				c, u := dialUser(t, client.Config{Timeout: 1, Tap: f.tap})
+				f.user, f.to = u, c.PortID()
+				f.of(wire.AppendMessage(nil, wire.Header{PortID: f.to + 1}, make([]byte, size)))
+				f.send(f.to, f.junk)
+				wantError(t, do(c), os.ErrDeadlineExceeded)
+				f.check()
+			})
+		}
+	}
+}
+
+// However long the answer is, a call that does not have to wait for any of it has no
+// time limit.
+func TestTimeoutIsForWaiting(t *testing.T) {
+	u := newUser(t)
+	var port uint32
+	var due [][]byte
+	tap := func(d client.Crossing) {
+		if d.Sent {
+			m, _, err := wire.NextMessage(d.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := wire.Header{Type: m.Type, Flags: wire.FlagMulti, Seq: m.Seq, PortID: port}
+			for seq := range uint64(1000) {
+				e := beacon(1, seq+1)
+				e.Data = make([]byte, 1000)
+				b := wire.AppendGenlHeader(nil, wire.GenlHeader{Command: wire.CmdEventGet, Version: wire.FamilyVersion})
+				due = append(due, wire.AppendMessage(nil, h, wire.AppendEvent(b, e)))
+			}
+			due = append(due, done(h, 0, nil))
+		}
+		for len(due) > 0 && u.trySend(port, due[0]) == nil {
+			due = due[1:]
+		}
+	}
+	c, err := client.DialUser(background(t), client.Config{Carrier: client.Generic, Timeout: 1, Tap: tap}, u.port, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	port = c.PortID()
+	n := 0
+	for _, err := range c.EventsSince(context.Background(), 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	diff(t, 1000, n)
 }

@@ -11,7 +11,7 @@ import (
 
 // A limit is how long one call may take: until its context is done, or for a
 // time that counts from when it first has to wait. A call that never waits
-// looks at no clock.
+// looks at no clock, unless it is flooded.
 type limit struct {
 	ctx     context.Context
 	timeout time.Duration // 0 = none
@@ -19,6 +19,7 @@ type limit struct {
 
 	deadline time.Time // set by the first wait, zero if there is no timeout
 	vain     int       // see Conn.inVain
+	idle     int       // see over
 }
 
 // start returns the deadline that the timeout sets, zero if none.
@@ -29,6 +30,22 @@ func (l *limit) start() time.Time {
 		}
 	}
 	return l.deadline
+}
+
+// over is the end of the time for a call that keeps receiving, so that no wait tells of
+// it. It is told what room each datagram took. The clock is looked at, and begins to
+// count, only when they took more than size since the last that answered the call.
+func (l *limit) over(room, size int) error {
+	if l.timeout == 0 {
+		return nil
+	}
+	if l.idle += room; l.idle <= size {
+		return nil
+	}
+	if d := l.start(); d.IsZero() || time.Now().Before(d) {
+		return nil
+	}
+	return os.ErrDeadlineExceeded
 }
 
 // A lock is a mutex whose waiters can give up. Without contention it costs two

@@ -281,6 +281,7 @@ func (p *Pipeline) await(f *flight, lim *limit) error {
 		lim.timeout, lim.deadline = d, first.deadline
 	}
 	_, err := f.receive(lim, true)
+	lim.timeout, lim.deadline = 0, time.Time{} // not that of the next
 	if errors.Is(err, os.ErrDeadlineExceeded) && lim.ctx.Err() == nil && first != nil {
 		f.giveUp(first, func(string) error { return os.ErrDeadlineExceeded })
 		err = nil
