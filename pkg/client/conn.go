@@ -100,12 +100,14 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 	}
 	c.echoes = c.newEchoForm()
 
-	// What came in before the socket was connected may be from anybody.
-	for {
-		_, errno := recv(c.fd, c.buf, true)
+	// What came in before the socket was connected may be from anybody. It is no
+	// more than the receive buffer holds; what comes later is the peer's.
+	for read := 0; read <= c.flight.size; {
+		n, errno := recv(c.fd, c.buf, true)
 		switch errno {
 		case 0:
 			c.foreign.Add(1)
+			read += roomTaken(n)
 		case unix.ENOBUFS:
 			c.overruns.Add(1)
 		case unix.EINTR:
@@ -116,6 +118,7 @@ func dial(ctx context.Context, cfg Config, to target) (*Conn, error) {
 			return nil, os.NewSyscallError("recvfrom", errno)
 		}
 	}
+	return c, nil
 }
 
 // newConn makes a Conn of a connected socket.
