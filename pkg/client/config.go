@@ -132,6 +132,10 @@ type Config struct {
 	// that have an ID in its own (NETLINK_LISTEN_ALL_NSID in netlink(7)). It is
 	// for [Subscribe] only. Needs CAP_NET_BROADCAST in the namespace's user
 	// namespace.
+	//
+	// An ID may come to mean another namespace when the one that had it is removed.
+	// The events do not tell, and are numbered anew there, so that they may be
+	// taken for those of the old one, with a number lost in between or none.
 	AllNSID bool
 
 	// NoResync leaves it at counting the events that a subscription misses,

@@ -51,7 +51,8 @@ type Event struct {
 	// Lost is the number of events that are missing right before this one in
 	// its group and namespace, and could not be recovered. It is 0 in the first
 	// event of a group that Config.Since does not name, as nobody knows what the
-	// subscription was to hear.
+	// subscription was to hear. It may be wrong where an NSID has come to mean
+	// another namespace, see Config.AllNSID.
 	Lost uint64
 	// Recovered says that the event is from the peer's history, which was asked
 	// because events were missed. One that came live meanwhile may be among them.
@@ -89,8 +90,9 @@ func (e Event) Clone() Event {
 // closed (rmmod fails with EBUSY). On [Generic] and [Connector] it can, and the
 // peer says so in each group by an event of kind [wire.KindEnd], the group's
 // last. The iteration then ends with [ErrEnded]. Such an event of another
-// namespace (Config.AllNSID) is an [Event] like any other: that namespace was
-// removed, or the module unloaded.
+// namespace (Config.AllNSID) is an [Event] like any other: the module was
+// unloaded. That a namespace was removed is told to nobody elsewhere, because its
+// ID is gone before its last events are sent.
 //
 // With Config.AllNSID there may be more from other namespaces when the iteration
 // ends; what is in the receive buffer by then is yielded before.
