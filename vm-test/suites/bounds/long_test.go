@@ -26,17 +26,28 @@ func TestRequestsEnd(t *testing.T) {
 		"raw":  vmtest.OpenTable(t, vmtest.RawCarrier),
 		"genl": vmtest.OpenTable(t, vmtest.GenlCarrier),
 	}
-	vmtest.FillObjects(t, tables["raw"], many, []byte("value"))
+	fill := func() { vmtest.FillObjects(t, tables["raw"], many, []byte("value")) }
+	fill()
 	c.Set(t, attr(vmtest.BeaconGroups, 0xffffffff))
 
 	var listeners []*vmtest.Socket
+	listen := func(n int) {
+		for range n {
+			s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0xffffffff)
+			if err != nil {
+				t.Fatalf("%d listeners: %v", len(listeners), err)
+			}
+			listeners = append(listeners, s)
+			s.SetBuffer(t, 1)
+		}
+	}
 	deaf := func() {
 		for _, s := range listeners {
 			s.Close()
 		}
 		listeners = nil
 	}
-	defer deaf()
+	defer func() { deaf() }()
 	took := func(do func()) uint64 {
 		begin := vmtest.Now(t)
 		do()
@@ -46,14 +57,7 @@ func TestRequestsEnd(t *testing.T) {
 	const all, few = 20e9, 16
 	left := many
 	for {
-		for range 500 {
-			s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0xffffffff)
-			if err != nil {
-				t.Fatalf("%d listeners: %v", len(listeners), err)
-			}
-			listeners = append(listeners, s)
-			s.SetBuffer(t, 1)
-		}
+		listen(500)
 		events := took(func() { c.Set(t, attr(vmtest.BeaconBurst, few)) })
 		key := vmtest.NumberedKey(many - left)
 		changes := took(func() { tables["raw"].Must(t, vmtest.DelObjects(key[:len(key)-1])) })
@@ -77,15 +81,18 @@ func TestRequestsEnd(t *testing.T) {
 		t.Errorf("the settings are %+v", b)
 	}
 
+	n := len(listeners)
 	for name, tb := range tables {
+		deaf()
+		tables["genl"].Must(t, vmtest.DelObjects(""))
+		fill()
+		listen(n)
 		if _, ack := tb.Ask(t, vmtest.DelObjects("")); ack.Errno != unix.EAGAIN || ack.Text != "nlpeer: took too long, not all are deleted; ask again" {
 			t.Errorf("%s: deletion of all: %+v", name, ack)
 		}
-		n := int(c.TableStats(t).Count)
-		if n == 0 || n >= left {
-			t.Errorf("%s: %d of %d objects are left", name, n, left)
+		if left := c.TableStats(t).Count; left == 0 || left >= many {
+			t.Errorf("%s: %d of %d objects are left", name, left, many)
 		}
-		left = n
 	}
 	deaf()
 	tables["genl"].Must(t, vmtest.DelObjects(""))
