@@ -177,13 +177,18 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// listens waits until a command has a socket of a protocol.
-func (p *process) listens(t *testing.T, protocol int) vmtest.NetlinkSocket {
+// listens waits until a command has a socket of a protocol that is in these groups,
+// which it joins one after the other.
+func (p *process) listens(t *testing.T, protocol int, groups ...int) vmtest.NetlinkSocket {
 	t.Helper()
 	var found vmtest.NetlinkSocket
+	var all uint32
+	for _, group := range groups {
+		all |= 1 << (group - 1)
+	}
 	vmtest.Until(t, "the command listens", func() bool {
 		for _, s := range vmtest.Sockets(t) {
-			if s.Protocol == protocol && s.PortID == p.pid() && s.Groups != 0 {
+			if s.Protocol == protocol && s.PortID == p.pid() && s.Groups&all == all {
 				found = s
 				return true
 			}

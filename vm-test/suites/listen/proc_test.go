@@ -22,7 +22,7 @@ import (
 func startProc(t *testing.T, flags ...string) *process {
 	t.Helper()
 	p := start(t, append([]string{"nlsub", "--via", "proc", "-o", "json"}, flags...)...)
-	p.listens(t, unix.NETLINK_CONNECTOR)
+	p.listens(t, unix.NETLINK_CONNECTOR, 1)
 	vmtest.Until(t, "nlsub hears of processes", func() bool {
 		run(t, "true")
 		return len(p.lines) > 0
@@ -152,7 +152,7 @@ func TestProcKinds(t *testing.T) {
 	}
 
 	p = start(t, "nlsub", "--via", "proc", "-g", "ack")
-	p.listens(t, unix.NETLINK_CONNECTOR)
+	p.listens(t, unix.NETLINK_CONNECTOR, 1)
 	var second *process
 	vmtest.Until(t, "another listener is told of", func() bool {
 		second = start(t, "nlsub", "--via", "proc", "--for", "10ms", "-q")

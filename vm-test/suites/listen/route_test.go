@@ -22,7 +22,7 @@ func TestRoute(t *testing.T) {
 	mtu := 1280 + r.IntN(200)
 
 	p := start(t, "nlsub", "--via", "route", "-g", "link,neigh,addr,route,rule", "-o", "json")
-	p.listens(t, unix.NETLINK_ROUTE)
+	p.listens(t, unix.NETLINK_ROUTE, 1, 3, 5, 7, 8, 9, 11, 19)
 	sh(t, strings.NewReplacer("N", fmt.Sprint(n), "MAC", mac, "MTU", fmt.Sprint(mtu)).Replace(`
 		ip link add dN type dummy
 		ip link set dN address MAC mtu MTU
@@ -101,7 +101,7 @@ func TestRoute(t *testing.T) {
 func TestRouteText(t *testing.T) {
 	vmtest.KernelModule(t, "dummy", "numdummies=0")
 	p := start(t, "nlsub", "--via", "route", "-g", "7,link", "-c", "4")
-	p.listens(t, unix.NETLINK_ROUTE)
+	p.listens(t, unix.NETLINK_ROUTE, 1, 7)
 	sh(t, `
 		ip link add dd type dummy
 		ip link set dd address 02:00:00:00:00:01
@@ -149,7 +149,7 @@ func TestRouteOverrun(t *testing.T) {
 	sh(t, "ip link add dd type dummy")
 	t.Cleanup(func() { sh(t, "ip link del dd") })
 	p := start(t, "nlsub", "--via", "route", "-g", "addr", "--rcvbuf", "4K", "--fail-on-gap", "-o", "json")
-	p.listens(t, unix.NETLINK_ROUTE)
+	p.listens(t, unix.NETLINK_ROUTE, 5, 9)
 	p.signal(t, unix.SIGSTOP)
 	for p.drops(t, unix.NETLINK_ROUTE) == 0 {
 		sh(t, "ip addr add 10.3.0.1/24 dev dd; ip addr del 10.3.0.1/24 dev dd")

@@ -19,7 +19,7 @@ func TestUevent(t *testing.T) {
 		vmtest.Unload(t)
 	}
 	p := start(t, "nlsub", "--via", "uevent", "-o", "json")
-	p.listens(t, unix.NETLINK_KOBJECT_UEVENT)
+	p.listens(t, unix.NETLINK_KOBJECT_UEVENT, 1)
 
 	// Root may send to the group, but is not the kernel.
 	m := newMate(t, unix.NETLINK_KOBJECT_UEVENT, 0, 0)
@@ -77,7 +77,7 @@ func TestUeventText(t *testing.T) {
 // What udev says comes from root, in a form of its own.
 func TestUdev(t *testing.T) {
 	p := start(t, "nlsub", "--via", "uevent", "-g", "udev,kernel", "-o", "json")
-	p.listens(t, unix.NETLINK_KOBJECT_UEVENT)
+	p.listens(t, unix.NETLINK_KOBJECT_UEVENT, 1, 2)
 	text := "ACTION=add\x00DEVPATH=/devices/x\x00SUBSYSTEM=net\x00ID_NET_NAME=eth0\x00"
 	b := append([]byte("libudev\x00"), binary.BigEndian.AppendUint32(nil, 0xfeedcafe)...)
 	for _, v := range []uint32{40, 40, uint32(len(text)), 1, 2, 3, 4} {
