@@ -91,6 +91,14 @@ static void parse(struct nlmsghdr *nlh, size_t size)
 		print_header(nlh);
 		parse_attributes(NLMSG_DATA(nlh), NLMSG_PAYLOAD(nlh, 0), 1);
 	}
+	//> mistake trusts-the-length-in-c
+	//| int rest = size;
+	//|
+	//| while (rest > 0) {
+	//| 	print_header(nlh);
+	//| 	parse_attributes(NLMSG_DATA(nlh), NLMSG_PAYLOAD(nlh, 0), 1);
+	//| 	nlh = NLMSG_NEXT(nlh, rest);
+	//| }
 	//> mistake unsigned-rest
 	//| size_t rest = size;
 	//|
