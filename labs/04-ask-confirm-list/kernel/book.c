@@ -30,6 +30,10 @@ static DEFINE_MUTEX(book_lock);		/* two programs may ask at a time */
 
 static struct sock *book_socket;
 
+static bool torn;
+module_param(torn, bool, 0644);
+MODULE_PARM_DESC(torn, "a list breaks off after its first datagram, with -EIO");
+
 /*
  * Writes one page into a message for @portid; @list is the list that it is part
  * of, or NULL. Returns NULL if the buffer is full. The caller holds book_lock.
@@ -107,6 +111,9 @@ static int book_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	 * the sequence number are those of the request: NETLINK_CB(cb->skb)
 	 * and cb->nlh. Return skb->len: more than nothing means "call again".
 	 */
+
+	if (torn && cb->args[0])
+		return -EIO;
 
 	mutex_lock(&book_lock);
 	/* TODO(7): say in cb->seq from which edition this datagram is. */

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -502,6 +503,13 @@ func checkList(t *check.T) {
 	o.Succeeded(t, "user peek")
 	if o.Out != want {
 		t.Fatalf("user peek %d printed %q, want %q", number, o.Out, want)
+	}
+
+	if err := os.WriteFile("/sys/module/book/parameters/torn", []byte("1"), 0o644); err != nil {
+		t.Fatalf("%v. Is kernel/book.c that of this lab?", err)
+	}
+	if o := check.Run(t, "", "user/user", "list"); o.Status == 0 {
+		t.Mistake("done-is-done", "After its first datagram a list ended with NLMSG_DONE and %v, and user list with status 0", unix.EIO)
 	}
 }
 

@@ -30,6 +30,10 @@ static DEFINE_MUTEX(book_lock);		/* two programs may ask at a time */
 
 static struct sock *book_socket;
 
+static bool torn;
+module_param(torn, bool, 0644);
+MODULE_PARM_DESC(torn, "a list breaks off after its first datagram, with -EIO");
+
 /*
  * Writes one page into a message for @portid; @list is the list that it is part
  * of, or NULL. Returns NULL if the buffer is full. The caller holds book_lock.
@@ -280,6 +284,9 @@ static int book_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	u32 seq = cb->nlh->nlmsg_seq;
 	u32 number = cb->args[0];
 	//> end
+
+	if (torn && cb->args[0])
+		return -EIO;
 
 	mutex_lock(&book_lock);
 	//> todo 7

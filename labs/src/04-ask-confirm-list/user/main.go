@@ -248,6 +248,19 @@ func (c *conn) list() (pages []page, interrupted bool, err error) {
 		}
 		pages = append(pages, p)
 	}
+	//> mistake done-is-done
+	//| 	switch m.Type {
+	//| 	case syscall.NLMSG_DONE:
+	//| 		return pages, interrupted, nil
+	//| 	case syscall.NLMSG_ERROR:
+	//| 		return nil, false, verdict(m)
+	//| 	}
+	//| 	p, err := parsePage(m)
+	//| 	if err != nil {
+	//| 		return nil, false, err
+	//| 	}
+	//| 	pages = append(pages, p)
+	//| }
 	//> end
 }
 
