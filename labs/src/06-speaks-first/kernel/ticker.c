@@ -203,6 +203,13 @@ static void __net_exit ticker_net_exit(struct net *net)
 	//> mistake not-waited
 	//| timer_delete(&t->timer);
 	//| netlink_kernel_release(t->sk);
+	//> mistake only-tries
+	//| #include <linux/version.h>
+	//| #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+	//| #define timer_delete_sync_try try_to_del_timer_sync
+	//| #endif
+	//| timer_delete_sync_try(&t->timer);
+	//| netlink_kernel_release(t->sk);
 	//> mistake socket-first
 	//| netlink_kernel_release(t->sk);
 	//| timer_delete_sync(&t->timer);
