@@ -60,8 +60,9 @@ static int lab_validate(struct nlattr *tb[], struct nlattr *data[],
 			struct netlink_ext_ack *extack)
 {
 	/*
-	 * TODO(2): without a mark, refuse and say so in words. With one that is
-	 * not 1 to LAB_MARK_MAX, refuse, say so, and point to the attribute.
+	 * TODO(2): without a mark, refuse with -EINVAL and say so in words. With
+	 * one that is not 1 to LAB_MARK_MAX, refuse with -EINVAL, say so, and
+	 * point to the attribute.
 	 */
 	return data && data[LAB_A_MARK] ? 0 : -EINVAL;
 }
