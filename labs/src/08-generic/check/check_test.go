@@ -57,7 +57,7 @@ func TestLab(t *testing.T) {
 		check.Step{TODO: 2, Points: 2, Name: answers, Needs: []string{lets}, Do: checkAnswers},
 		check.Step{TODO: 3, Points: 1, Name: lists, Needs: []string{answers}, Do: checkLists},
 		check.Step{TODO: 4, Points: 1, Name: tells, Needs: []string{answers}, Do: checkTells},
-		check.Step{TODO: 5, Points: 1, Name: resolves, Needs: []string{answers, tells}, Do: checkResolves},
+		check.Step{TODO: 5, Points: 1, Name: resolves, Needs: []string{answers, lists, tells}, Do: checkResolves},
 		check.Step{TODO: 6, Points: 1, Name: echoes, Needs: []string{resolves}, Do: checkEchoes},
 		check.Step{TODO: 6, Points: 1, Name: explains, Needs: []string{echoes, refuses}, Do: checkExplains},
 	)
@@ -285,6 +285,12 @@ func (c *client) list(t *check.T, want []string) {
 				if next != len(want) {
 					t.Fatalf("the list ends after %d messages; the parrot has heard %d texts and remembers the last %d", next-first, len(want), memory)
 				}
+				if len(answer.Body) >= 4 && int32(binary.NativeEndian.Uint32(answer.Body)) < 0 {
+					errno := unix.Errno(-int32(binary.NativeEndian.Uint32(answer.Body)))
+					t.Mistake("empty-is-an-error", "The list has all that the parrot remembers, %d texts, and ends with NLMSG_DONE and %v.", next-first, errno)
+				}
+				end := check.Message{Type: unix.NLMSG_DONE, Flags: unix.NLM_F_MULTI, Seq: m.Seq, PortID: c.PortID, Body: check.U32(0)}
+				t.Compare("the end of the list", end.Bytes(), answer.Bytes())
 				return
 			}
 			if next == len(want) || next > first && slices.Equal(answer.Body, c.heard(m, cmdList, 0, first, want).Body) {

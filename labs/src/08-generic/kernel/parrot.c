@@ -235,6 +235,10 @@ static int parrot_list(struct sk_buff *skb, struct netlink_callback *cb)
 	//> todo 3
 	//> solved
 	cb->args[0] = number;
+	//> mistake empty-is-an-error
+	//| cb->args[0] = number;
+	//| if (!skb->len)
+	//| 	return -ENOENT;
 	//> mistake from-the-beginning
 	//| cb->args[0] = 0;
 	//> end
