@@ -39,6 +39,10 @@ static unsigned int meanwhile;
 module_param(meanwhile, uint, 0644);
 MODULE_PARM_DESC(meanwhile, "slot 1 becomes this just before the next list is written, and one more just after");
 
+static bool torn;
+module_param(torn, bool, 0644);
+MODULE_PARM_DESC(torn, "a list breaks off after half of the slots, with -EIO");
+
 static struct sock *sock;
 
 static DEFINE_MUTEX(lock);	/* what follows */
@@ -113,13 +117,15 @@ static int board_set(const struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
 /* All slots fit into one buffer, so what a list says was so at one moment. */
 static int board_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
+	int end = torn ? SLOTS / 2 : SLOTS;
+
 	BUILD_BUG_ON(SLOTS * (NLMSG_HDRLEN + sizeof(struct board_change)) >
 		     NLMSG_GOODSIZE - NLMSG_HDRLEN);
 
 	mutex_lock(&lock);
 	if (meanwhile)
 		board_update(1, meanwhile);
-	for (; cb->args[0] < SLOTS; cb->args[0]++)
+	for (; cb->args[0] < end; cb->args[0]++)
 		if (board_put(skb, NETLINK_CB(cb->skb).portid,
 			      cb->nlh->nlmsg_seq, NLM_F_MULTI, cb->args[0]))
 			break;
@@ -127,6 +133,8 @@ static int board_dump(struct sk_buff *skb, struct netlink_callback *cb)
 		board_update(1, meanwhile + 1);
 	meanwhile = 0;
 	mutex_unlock(&lock);
+	if (torn && !skb->len)
+		return -EIO;
 	return skb->len;
 }
 

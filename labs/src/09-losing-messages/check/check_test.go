@@ -389,6 +389,13 @@ func checkResyncs(t *check.T) {
 	if late {
 		t.Mistake("no-number")
 	}
+
+	if err := os.WriteFile("/sys/module/board/parameters/torn", []byte("1"), 0o644); err != nil {
+		t.Fatalf("%v. Is kernel/board.c that of this lab?", err)
+	}
+	if out := check.Run(t, "", "user/user", "mirror", "1"); out.Status == 0 {
+		t.Mistake("half-a-list", "After half of the slots a list ended with NLMSG_DONE and %v, and user/user mirror with status 0.", unix.EIO)
+	}
 }
 
 // overtaken is a program after an overrun, and two changes while it gets its list:

@@ -231,6 +231,31 @@ func (b *board) resync() {
 			}
 		}
 	}
+	//> mistake half-a-list
+	//| fd := open(protocol, 0)
+	//| defer syscall.Close(fd)
+	//| request := make([]byte, 16)
+	//| native.PutUint32(request[0:], 16)
+	//| native.PutUint16(request[4:], boardList)
+	//| native.PutUint16(request[6:], syscall.NLM_F_REQUEST|syscall.NLM_F_DUMP)
+	//| send(fd, request)
+	//| for {
+	//| 	messages, err := receive(fd)
+	//| 	if err != nil {
+	//| 		fail("receiving the list: %v", err)
+	//| 	}
+	//| 	for _, m := range messages {
+	//| 		switch m.Header.Type {
+	//| 		case boardChange:
+	//| 			b.number = native.Uint32(m.Data)
+	//| 			b.values[native.Uint32(m.Data[4:])] = native.Uint32(m.Data[8:])
+	//| 		case syscall.NLMSG_ERROR:
+	//| 			fail("receiving the list: %v", failure(m))
+	//| 		case syscall.NLMSG_DONE:
+	//| 			return
+	//| 		}
+	//| 	}
+	//| }
 	//> mistake no-number
 	//| fd := open(protocol, 0)
 	//| defer syscall.Close(fd)
