@@ -5,9 +5,11 @@ package check_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,6 +111,33 @@ func checkPacks(t *check.T) {
 	if m := check.Parse(t, "the answer", s.Recv("an error"))[0]; m.Type != unix.NLMSG_ERROR {
 		t.Fatalf("a request for value %d, which there is not, is answered by a message of type %d", values, m.Type)
 	}
+	if n := largest(t, s); n > 16384 {
+		t.Mistake("always-large", "One request was sent, and a buffer of %d bytes was made.", n)
+	}
+}
+
+// largest is the largest buffer that is made while one request is sent and
+// answered, in bytes: the least of some times, as others may make one, too.
+func largest(t *check.T, s *check.Socket) int {
+	t.Helper()
+	r := check.TraceKernel(t, []string{"kmem/kmalloc", "kmem/kmalloc_node"}, nil)
+	least := math.MaxInt
+	for range 3 {
+		r.Clear()
+		s.Send(request(rand.Uint32N(values)).Bytes())
+		s.Recv("the answer")
+		most := 0
+		for _, e := range r.Events() {
+			// Which of these it is depends on what the compiler has inlined.
+			site := e.Field("call_site")
+			if strings.HasPrefix(site, "__alloc_skb+") || strings.HasPrefix(site, "kmalloc_reserve+") || strings.Contains(e.Text, "[values]") {
+				n, _ := strconv.Atoi(e.Field("bytes_alloc")) // 0 if it is none
+				most = max(most, n)
+			}
+		}
+		least = min(least, most)
+	}
+	return least
 }
 
 func checkMaps(t *check.T) {
@@ -129,6 +158,21 @@ func checkMaps(t *check.T) {
 	for i, want := range all {
 		if got := binary.NativeEndian.Uint32(b[4*i:]); got != want {
 			t.Fatalf("in the memory that is mapped, value %d is %d, want %d", i, got, want)
+		}
+	}
+
+	page := os.Getpagesize()
+	for _, more := range []struct {
+		what           string
+		offset, length int
+	}{
+		{"two pages", 0, 2 * page},
+		{"the page behind it", page, page},
+	} {
+		b, err := unix.Mmap(int(f.Fd()), int64(more.offset), more.length, unix.PROT_READ, unix.MAP_SHARED)
+		if err == nil {
+			unix.Munmap(b)
+			t.Mistake("maps-more", "The values are in one page, and %s could be mapped.", more.what)
 		}
 	}
 }

@@ -72,6 +72,9 @@ static int values_mmap(struct file *file, struct vm_area_struct *vma)
 	//| return -ENODEV;
 	//> solved
 	return remap_vmalloc_range(vma, values, vma->vm_pgoff);
+	//> mistake maps-more
+	//| return remap_pfn_range(vma, vma->vm_start, vmalloc_to_pfn(values),
+	//| 		       vma->vm_end - vma->vm_start, vma->vm_page_prot);
 	//> end
 }
 
@@ -152,6 +155,8 @@ static void values_input(struct sk_buff *skb)
 	//| answers = alloc_skb(skb->len, GFP_KERNEL);
 	//> mistake fixed-size
 	//| answers = alloc_skb(16384, GFP_KERNEL);
+	//> mistake always-large
+	//| answers = alloc_skb(131072, GFP_KERNEL);
 	//> end
 	netlink_rcv_skb(skb, values_request);
 	if (answers && answers->len)
