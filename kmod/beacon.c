@@ -2,14 +2,17 @@
 /*
  * The beacon: a timer on a fixed grid, and work that sends what a tick brings.
  *
- * The timer runs in interrupt context, where all it does is ask for listeners
+ * The timer runs in a soft interrupt, where all it does is ask for listeners
  * and wake the work; building and sending happens in process context, where the
  * scheduler sees the cost and memory may be waited for.
  *
  * It is the work, when it is done, that sets the timer to the next point of the
  * grid. Points that passed meanwhile are missed, so a slow machine sends fewer
- * events and never a bunch of them; and interrupts come no faster than the work
- * can follow, however many beacons somebody sets in namespaces of his own.
+ * events and never a bunch of them.
+ *
+ * The points are whole milliseconds of the clock, the same for all beacons. So
+ * one interrupt serves all that are due: a processor has a thousand in a second
+ * at most, however many beacons somebody sets in namespaces of his own.
  */
 #include <linux/bitops.h>
 #include <linux/ktime.h>
@@ -95,7 +98,7 @@ static void beacon_next(struct nlpeer_beacon *b)
 					  ms_to_ktime(b->config.interval));
 		if (due > 1)
 			atomic64_add(due - 1, &b->missed);
-		hrtimer_start_expires(&b->timer, HRTIMER_MODE_ABS);
+		hrtimer_start_expires(&b->timer, HRTIMER_MODE_ABS_SOFT);
 	}
 	spin_unlock_irq(&b->lock);
 }
@@ -121,9 +124,11 @@ static void beacon_arm(struct nlpeer_beacon *b)
 
 	spin_lock_irq(&b->lock);
 	b->armed = b->up && b->config.interval;
-	if (b->armed)
-		hrtimer_start(&b->timer, ms_to_ktime(b->config.interval),
-			      HRTIMER_MODE_REL);
+	if (b->armed)		/* the first point that is not too early */
+		hrtimer_start(&b->timer,
+			      ms_to_ktime(ktime_to_ms(ktime_get()) +
+					  b->config.interval + 1),
+			      HRTIMER_MODE_ABS_SOFT);
 	spin_unlock_irq(&b->lock);
 }
 
@@ -178,7 +183,7 @@ void nlpeer_beacon_init(struct nlpeer_net *nn,
 	spin_lock_init(&b->lock);
 	b->config = *config;
 	hrtimer_setup(&b->timer, beacon_tick, CLOCK_MONOTONIC,
-		      HRTIMER_MODE_REL);
+		      HRTIMER_MODE_ABS_SOFT);
 	INIT_WORK(&b->work, beacon_work);
 }
 
