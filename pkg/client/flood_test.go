@@ -281,6 +281,19 @@ func TestFloodPutsOffNoTimeout(t *testing.T) {
 				f.check()
 			})
 		}
+		t.Run(fmt.Sprint("Drain ", size), func(t *testing.T) {
+			f := &flood{user: newUser(t)}
+			p, answers := pipelineUser(t, client.Config{Timeout: 1, Tap: f.tap}, client.PipelineConfig{Batch: 1}, f.port)
+			f.to = p.PortID()
+			f.of(wire.AppendMessage(nil, wire.Header{PortID: f.to + 1}, make([]byte, size)))
+			echoAll(t, p, "", "")
+			f.send(f.to, f.junk)
+			if err := p.Drain(context.Background()); err != nil {
+				t.Error(err)
+			}
+			diffAnswers(t, []got{{0, "", os.ErrDeadlineExceeded}, {1, "", os.ErrDeadlineExceeded}}, *answers)
+			f.check()
+		})
 	}
 }
 

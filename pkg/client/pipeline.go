@@ -260,32 +260,59 @@ func (p *Pipeline) sweep(f *flight) {
 // the last of its batch. As with other calls, the time counts from when one first
 // has to be waited for, so that no clock is looked at before.
 func (p *Pipeline) await(f *flight, lim *limit) error {
-	if got, err := f.receive(lim, false); err != nil || got {
+	free := f.free
+	got, err := f.receive(lim, false)
+	if err == nil && f.free != free {
+		lim.idle = 0
+	} else if err == nil && got {
+		// What answers nothing may come for ever; see limit.over.
+		if lim.idle += roomTaken(p.c.n); lim.idle > f.size {
+			if first, now := p.soonest(f); first != nil && !now.Before(first.deadline) {
+				p.late(f, first)
+			}
+		}
+	}
+	if err != nil || got {
 		p.sweep(f)
 		return err
 	}
-	var first *Batch
-	if d := p.c.cfg.Timeout; d > 0 && f.onWay() {
-		now := time.Now()
-		for _, b := range f.out {
-			if b.open == 0 {
-				continue
-			}
-			if b.deadline.IsZero() || b.heard {
-				b.deadline, b.heard = now.Add(d), false
-			}
-			if first == nil || b.deadline.Before(first.deadline) {
-				first = b
-			}
-		}
-		lim.timeout, lim.deadline = d, first.deadline
+	first, _ := p.soonest(f)
+	if first != nil {
+		lim.timeout, lim.deadline = p.c.cfg.Timeout, first.deadline
 	}
-	_, err := f.receive(lim, true)
+	_, err = f.receive(lim, true)
 	lim.timeout, lim.deadline = 0, time.Time{} // not that of the next
 	if errors.Is(err, os.ErrDeadlineExceeded) && lim.ctx.Err() == nil && first != nil {
-		f.giveUp(first, func(string) error { return os.ErrDeadlineExceeded })
+		p.late(f, first)
 		err = nil
 	}
 	p.sweep(f)
 	return err
+}
+
+// soonest is the batch that may be waited for least, nil if there is no limit, and
+// the time. Those that have had an answer may be waited for anew.
+func (p *Pipeline) soonest(f *flight) (first *Batch, now time.Time) {
+	d := p.c.cfg.Timeout
+	if d == 0 || !f.onWay() {
+		return nil, now
+	}
+	now = time.Now()
+	for _, b := range f.out {
+		if b.open == 0 {
+			continue
+		}
+		if b.deadline.IsZero() || b.heard {
+			b.deadline, b.heard = now.Add(d), false
+		}
+		if first == nil || b.deadline.Before(first.deadline) {
+			first = b
+		}
+	}
+	return first, now
+}
+
+// late gives up what is left of a batch whose time is over.
+func (p *Pipeline) late(f *flight, b *Batch) {
+	f.giveUp(b, func(string) error { return os.ErrDeadlineExceeded })
 }

@@ -23,6 +23,7 @@ import (
 
 // guests are what it can play, by name. The result is QEMU's exit status.
 var guests = map[string]func(conn *wire.Conn) int{
+	"boots late":    bootsLate,
 	"brings back":   bringsBack,
 	"does not hear": doesNotHear,
 	"never begins":  neverBegins,
@@ -48,6 +49,21 @@ const (
 // startFake returns a machine with one of the guests, and what nlvm says of it.
 func startFake(t *testing.T, guest string) (*Machine, *notes) {
 	t.Helper()
+	fake(t, guest)
+	p, err := qemu.Boot(fakeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := new(notes)
+	m := newMachine(p, fakeArtifacts, Options{})
+	m.notes = said
+	t.Cleanup(m.Close)
+	return m, said
+}
+
+// fake has QEMU played by a guest.
+func fake(t *testing.T, guest string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -58,16 +74,12 @@ func startFake(t *testing.T, guest string) (*Machine, *notes) {
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv(fakeGuest, guest)
-	p, err := qemu.Boot(qemu.Config{Arch: fakeArch, SMP: 1, MemMiB: 128, Accel: qemu.TCG})
-	if err != nil {
-		t.Fatal(err)
-	}
-	said := new(notes)
-	m := newMachine(p, artifacts.Guest{Kernel: kernel.Unpacked{Kernel: kernel.Kernel{Name: "fake", Arch: fakeArch}}}, Options{})
-	m.notes = said
-	t.Cleanup(m.Close)
-	return m, said
 }
+
+var (
+	fakeConfig    = qemu.Config{Arch: fakeArch, SMP: 1, MemMiB: 128, Accel: qemu.TCG}
+	fakeArtifacts = artifacts.Guest{Kernel: kernel.Unpacked{Kernel: kernel.Kernel{Name: "fake", Arch: fakeArch}}}
+)
 
 // notes is what was said so far.
 type notes struct {

@@ -133,8 +133,23 @@ func newMachine(p *qemu.Process, g artifacts.Guest, o Options) *Machine {
 	return m
 }
 
-// boot starts a machine from its kernel and waits for the agent.
+// errEnded is that QEMU is gone and has not said why: its guest has ended.
+var errEnded = errors.New("QEMU has ended")
+
+// boot starts a machine from its kernel and waits for the agent. Nothing of ours is
+// in the kernel by then, so if it crashes that is no finding: emulated processors
+// have faults that a boot meets once in a thousand times. It has a second chance.
 func boot(ctx context.Context, config qemu.Config, g artifacts.Guest, o Options) (*Machine, error) {
+	m, err := bootOnce(ctx, config, g, o)
+	if errors.Is(err, errEnded) {
+		note(o.Progress, "%v", err)
+		note(o.Progress, "booting once more")
+		m, err = bootOnce(ctx, config, g, o)
+	}
+	return m, err
+}
+
+func bootOnce(ctx context.Context, config qemu.Config, g artifacts.Guest, o Options) (*Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience(bootLimit))
 	defer cancel()
 	p, err := qemu.Boot(config)
@@ -239,7 +254,7 @@ func (m *Machine) expect(ctx context.Context, t wire.Type) (wire.Frame, error) {
 		return f, context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) {
-		err = errors.New("QEMU has ended")
+		err = errEnded
 		if s := m.process.Stderr(); s != "" {
 			err = errors.New(s)
 		}
