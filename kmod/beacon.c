@@ -21,21 +21,32 @@
 
 static struct workqueue_struct *beacon_wq;
 
+/* The groups that settings name, and how many they are. */
+static unsigned int beacon_groups(const struct nlpeer_beacon_config *config,
+				  u32 groups[NLPEER_GROUPS])
+{
+	unsigned long raw = config->groups;
+	unsigned int bit, n = 0;
+
+	for_each_set_bit(bit, &raw, NLPEER_RAW_GROUPS)
+		groups[n++] = bit + 1;
+	if (config->genl)
+		groups[n++] = NLPEER_GROUP_BEACON;
+	if (config->connector)
+		groups[n++] = NLPEER_GROUP_CONNECTOR;
+	return n;
+}
+
 static bool beacon_wanted(const struct nlpeer_net *nn,
 			  const struct nlpeer_beacon_config *config)
 {
-	unsigned long groups = config->groups;
-	unsigned int bit;
+	u32 groups[NLPEER_GROUPS];
+	unsigned int i, n = beacon_groups(config, groups);
 
-	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
-		if (nlpeer_event_wanted(nn, bit + 1))
+	for (i = 0; i < n; i++)
+		if (nlpeer_event_wanted(nn, groups[i]))
 			return true;
-
-	if (config->genl && nlpeer_event_wanted(nn, NLPEER_GROUP_BEACON))
-		return true;
-
-	return config->connector &&
-	       nlpeer_event_wanted(nn, NLPEER_GROUP_CONNECTOR);
+	return false;
 }
 
 static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
@@ -57,49 +68,70 @@ static enum hrtimer_restart beacon_tick(struct hrtimer *timer)
 }
 
 /**
- * nlpeer_beacon_send - send events by the settings in force
+ * nlpeer_beacon_burst - send events by the settings in force
  * @nn: the namespace
  * @n: how many to each group
  *
  * Context: process, may sleep.
  * Return: were all sent; not if it took too long
  */
-bool nlpeer_beacon_send(struct nlpeer_net *nn, u32 n)
+bool nlpeer_beacon_burst(struct nlpeer_net *nn, u32 n)
 {
 	unsigned long end = jiffies + NLPEER_LONGEST;
 	struct nlpeer_beacon_config config;
-	unsigned long groups;
-	unsigned int bit;
+	u32 groups[NLPEER_GROUPS];
+	unsigned int i, count;
 	bool all = true;
 
 	nlpeer_beacon_get(nn, &config);
-
-	groups = config.groups;
-	for_each_set_bit(bit, &groups, NLPEER_RAW_GROUPS)
-		all &= nlpeer_event_beacon(nn, bit + 1, config.size, n,
-					   config.packed & BIT(bit), end);
-	if (config.genl)
-		all &= nlpeer_event_beacon(nn, NLPEER_GROUP_BEACON,
-					   config.size, n, false, end);
-	if (config.connector)
-		all &= nlpeer_event_beacon(nn, NLPEER_GROUP_CONNECTOR,
-					   config.size, n, false, end);
+	count = beacon_groups(&config, groups);
+	for (i = 0; i < count; i++)
+		all &= nlpeer_event_burst(nn, groups[i], config.size, n,
+					  groups[i] <= NLPEER_RAW_GROUPS &&
+					  config.packed & BIT(groups[i] - 1),
+					  end);
 	return all;
 }
 
-/* The next point of the grid that lies ahead; more than one step if late. */
+/* Set the timer to a time in milliseconds. Caller holds b->lock. */
+static void beacon_ring(struct nlpeer_beacon *b, s64 at)
+{
+	if (b->armed)
+		hrtimer_start(&b->timer, ms_to_ktime(at),
+			      HRTIMER_MODE_ABS_SOFT);
+}
+
+/*
+ * Step to the first point of the grid that lies ahead. Caller holds b->lock.
+ *
+ * The steps are counted here, as hrtimer_forward() takes an interval for longer
+ * than it is if the timers of the machine are coarse.
+ *
+ * Return: how many points are behind
+ */
+static u64 beacon_step(struct nlpeer_beacon *b)
+{
+	s64 late = ktime_to_ms(ktime_get()) - b->due;
+	u64 n = late < 0 ? 0 : div_u64(late, b->config.interval) + 1;
+
+	b->due += n * b->config.interval;
+	return n;
+}
+
+/* The tick was handled, at last. */
 static void beacon_next(struct nlpeer_beacon *b)
 {
-	u64 due;
-
 	spin_lock_irq(&b->lock);
-	if (b->armed) {
-		due = hrtimer_forward_now(&b->timer,
-					  ms_to_ktime(b->config.interval));
-		if (due > 1)
-			atomic64_add(due - 1, &b->missed);
-		hrtimer_start_expires(&b->timer, HRTIMER_MODE_ABS_SOFT);
-	}
+	atomic64_add(beacon_step(b) - 1, &b->missed);
+	beacon_ring(b, b->due);
+	spin_unlock_irq(&b->lock);
+}
+
+/* The tick cannot be handled now. It is late, which the next will see. */
+static void beacon_later(struct nlpeer_beacon *b)
+{
+	spin_lock_irq(&b->lock);
+	beacon_ring(b, ktime_to_ms(ktime_get()) + 1);
 	spin_unlock_irq(&b->lock);
 }
 
@@ -108,12 +140,21 @@ static void beacon_work(struct work_struct *work)
 	struct nlpeer_net *nn = container_of(work, struct nlpeer_net,
 					     beacon.work);
 	struct nlpeer_beacon *b = &nn->beacon;
+	struct nlpeer_beacon_config config;
+	u32 groups[NLPEER_GROUPS];
 
-	atomic64_inc(&b->ticks);
-	if (b->heard)
-		nlpeer_beacon_send(nn, 1);
-	else
+	if (b->heard) {
+		nlpeer_beacon_get(nn, &config);
+		if (!nlpeer_event_tick(nn, groups,
+				       beacon_groups(&config, groups),
+				       config.size)) {
+			beacon_later(b);
+			return;
+		}
+	} else {
 		atomic64_inc(&b->idle);
+	}
+	atomic64_inc(&b->ticks);
 	beacon_next(b);
 }
 
@@ -124,23 +165,34 @@ static void beacon_arm(struct nlpeer_beacon *b)
 
 	spin_lock_irq(&b->lock);
 	b->armed = b->up && b->config.interval;
-	if (b->armed)		/* the first point that is not too early */
-		hrtimer_start(&b->timer,
-			      ms_to_ktime(ktime_to_ms(ktime_get()) +
-					  b->config.interval + 1),
-			      HRTIMER_MODE_ABS_SOFT);
+	/* The first point that is not too early. */
+	b->due = ktime_to_ms(ktime_get()) + b->config.interval + 1;
+	beacon_ring(b, b->due);
 	spin_unlock_irq(&b->lock);
 }
 
-/* End it: no tick after this, but the work of one may be left. */
+/*
+ * End it: no tick and no event of one after this. A tick that waits for its turn
+ * behind those of all the other namespaces is taken back: so is nobody's request
+ * to wait.
+ */
 static void beacon_halt(struct nlpeer_beacon *b)
 {
+	bool armed;
+
 	lockdep_assert_held(&b->control);
 
 	spin_lock_irq(&b->lock);
+	armed = b->armed;
 	b->armed = false;		/* first: the work sets the timer */
 	spin_unlock_irq(&b->lock);
 	hrtimer_cancel(&b->timer);	/* second: it queues the work */
+	cancel_work_sync(&b->work);
+
+	spin_lock_irq(&b->lock);
+	if (armed)
+		atomic64_add(beacon_step(b), &b->missed);
+	spin_unlock_irq(&b->lock);
 }
 
 /**
@@ -219,7 +271,6 @@ void nlpeer_beacon_stop(struct nlpeer_net *nn)
 	mutex_lock(&b->control);
 	b->up = false;
 	beacon_halt(b);
-	cancel_work_sync(&b->work);
 	mutex_unlock(&b->control);
 }
 
@@ -275,16 +326,8 @@ void nlpeer_beacon_set(struct nlpeer_net *nn,
 		next.packed = config->packed;
 
 	rearm = next.interval != b->config.interval;
-	if (rearm) {
-		beacon_halt(b);
-		/*
-		 * The old schedule sends nothing after the caller is answered.
-		 * A tick that waits for its turn behind those of all the other
-		 * namespaces is taken back: so is nobody's request to wait.
-		 */
-		if (cancel_work_sync(&b->work))
-			atomic64_inc(&b->missed);
-	}
+	if (rearm)
+		beacon_halt(b);	/* it sends nothing after the caller's answer */
 
 	spin_lock_irq(&b->lock);
 	b->config = next;

@@ -97,7 +97,7 @@ static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 }
 
 /*
- * Number events and send them to their group. A number is used up by every event
+ * Number events and send them to their group. Caller holds nn->events. A number is used up by every event
  * that somebody may have waited for, also when there was no memory for it or no
  * room at the listener: that is how a listener can tell what it lost. The core
  * of netlink answers "nobody there" in both of the latter cases, so its answer
@@ -110,28 +110,74 @@ static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
  * @n is 1, or on the raw protocol as many as go into one datagram. They follow
  * each other in number and are alike in all else.
  */
+static void event_number(struct nlpeer_net *nn, struct nlpeer_event *ev,
+			 u32 n, const struct nlpeer_cause *cause)
+{
+	atomic64_t *last = &nn->seq[event_slot(ev->group)];
+
+	lockdep_assert_held(&nn->events);
+
+	if (nn->ended && ev->kind != NLPEER_KIND_END)
+		return;
+	ev->time = ktime_get_boottime_ns();
+	ev->seq = atomic64_add_return(n, last) - n + 1;
+	nlpeer_count_events(nn, event_carrier(ev->group), n,
+			    event_send(nn, ev, n, cause));
+}
+
+/* The same, if somebody listens, as soon as nobody else is at it. */
 static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
 			    u32 n, const struct nlpeer_cause *cause)
 {
-	enum nlpeer_carrier carrier = event_carrier(ev->group);
-	bool echo = cause && cause->echo && cause->via == carrier;
-	atomic64_t *last = &nn->seq[event_slot(ev->group)];
+	bool echo = cause && cause->echo &&
+		    cause->via == event_carrier(ev->group);
 
 	if (!echo && !nlpeer_event_wanted(nn, ev->group))
 		return;
 
 	mutex_lock(&nn->events);
-	if (!nn->ended || ev->kind == NLPEER_KIND_END) {
-		ev->time = ktime_get_boottime_ns();
-		ev->seq = atomic64_add_return(n, last) - n + 1;
-		nlpeer_count_events(nn, carrier, n,
-				    event_send(nn, ev, n, cause));
-	}
+	event_number(nn, ev, n, cause);
 	mutex_unlock(&nn->events);
 }
 
 /**
- * nlpeer_event_beacon - send events of the beacon to one group
+ * nlpeer_event_tick - send an event of the beacon to each of some groups
+ * @nn: the namespace
+ * @groups: where to
+ * @n: how many of them
+ * @len: bytes of data, derived from the number
+ *
+ * It waits for nobody: all namespaces share who calls it, and a task that is
+ * sending events may be one to which its owner gives next to no processor.
+ *
+ * Context: process, may sleep for memory.
+ * Return: false if somebody else is sending events of the namespace
+ */
+bool nlpeer_event_tick(struct nlpeer_net *nn, const u32 *groups,
+		       unsigned int n, u32 len)
+{
+	unsigned int i;
+
+	if (!mutex_trylock(&nn->events))
+		return false;
+
+	for (i = 0; i < n; i++) {
+		struct nlpeer_event ev = {
+			.group = groups[i],
+			.kind = NLPEER_KIND_BEACON,
+			.len = len,
+		};
+
+		if (nlpeer_event_wanted(nn, ev.group))
+			event_number(nn, &ev, 1, NULL);
+		cond_resched();
+	}
+	mutex_unlock(&nn->events);
+	return true;
+}
+
+/**
+ * nlpeer_event_burst - send events of the beacon to one group
  * @nn: the namespace
  * @group: where to
  * @len: bytes of data, derived from the number
@@ -142,8 +188,8 @@ static void event_multicast(struct nlpeer_net *nn, struct nlpeer_event *ev,
  * Context: process, may sleep.
  * Return: were all sent
  */
-bool nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
-			 bool pack, unsigned long end)
+bool nlpeer_event_burst(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			bool pack, unsigned long end)
 {
 	struct nlpeer_event ev = {
 		.group = group,

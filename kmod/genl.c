@@ -152,7 +152,7 @@ static int genl_beacon_set(struct nlpeer_net *nn, struct genl_info *info,
 	}
 
 	nlpeer_beacon_set(nn, &config, present);
-	if (burst && !nlpeer_beacon_send(nn, burst)) {
+	if (burst && !nlpeer_beacon_burst(nn, burst)) {
 		GENL_SET_ERR_MSG(info,
 				 "nlpeer: the burst took too long and was cut short");
 		return -EAGAIN;

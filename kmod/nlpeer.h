@@ -83,10 +83,11 @@ struct nlpeer_beacon_config {
 /**
  * struct nlpeer_beacon - the timed broadcaster of a namespace
  * @control: serialises settings, start and stop; held while sleeping
- * @lock: guards @config and @armed, also against the timer
+ * @lock: guards @config, @armed and @due, also against the timer
  * @config: the settings in force
  * @up: the namespace is complete, the timer may run; under @control
  * @armed: the schedule goes on
+ * @due: the point of the grid that is next, in milliseconds of CLOCK_MONOTONIC
  * @heard: the last tick found a listener; the timer's, then the work's
  * @timer: ticks on a fixed grid
  * @work: sends a tick's events, and sets the timer to the next
@@ -96,10 +97,11 @@ struct nlpeer_beacon_config {
  */
 struct nlpeer_beacon {
 	struct mutex control;	/* settings, start and stop */
-	spinlock_t lock;	/* config, armed */
+	spinlock_t lock;	/* config, armed, due */
 	struct nlpeer_beacon_config config;
 	bool up;
 	bool armed;
+	s64 due;
 	bool heard;
 	struct hrtimer timer;
 	struct work_struct work;
@@ -351,8 +353,10 @@ void nlpeer_object_dump_done(struct nlpeer_object_dump *dump);
 
 /* events.c */
 bool nlpeer_event_wanted(const struct nlpeer_net *nn, u32 group);
-bool nlpeer_event_beacon(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
-			 bool pack, unsigned long end);
+bool nlpeer_event_tick(struct nlpeer_net *nn, const u32 *groups,
+		       unsigned int n, u32 len);
+bool nlpeer_event_burst(struct nlpeer_net *nn, u32 group, u32 len, u32 n,
+			bool pack, unsigned long end);
 void nlpeer_event_object(struct nlpeer_net *nn, u32 kind,
 			 struct nlpeer_object *obj, u64 generation,
 			 const struct nlpeer_cause *cause);
@@ -383,7 +387,7 @@ void nlpeer_beacon_get(struct nlpeer_net *nn,
 void nlpeer_beacon_set(struct nlpeer_net *nn,
 		       const struct nlpeer_beacon_config *config,
 		       unsigned long present);
-bool nlpeer_beacon_send(struct nlpeer_net *nn, u32 n);
+bool nlpeer_beacon_burst(struct nlpeer_net *nn, u32 n);
 
 /* request.c */
 int nlpeer_request_bad_flags(struct netlink_ext_ack *extack);

@@ -220,7 +220,7 @@ func TestBroadcast(t *testing.T) {
 	if c := tick[0]; c.Context != "softirq" && !timers(c) || c.Depth != 0 {
 		t.Errorf("%+v", *c)
 	}
-	send := expect(t, roots, "beacon_work [nlpeer]", "nlpeer_beacon_send [nlpeer]", "nlpeer_event_beacon [nlpeer]", "nlpeer_raw_event [nlpeer]",
+	send := expect(t, roots, "beacon_work [nlpeer]", "nlpeer_event_tick [nlpeer]", "nlpeer_raw_event [nlpeer]",
 		"nlmsg_notify", "netlink_broadcast|netlink_broadcast_filtered", queue, "sock_def_readable")
 	if c := send[0]; c.Context != "task" || !strings.HasPrefix(c.Task, "kworker/") || c.Depth != 0 {
 		t.Errorf("%+v", *c)
