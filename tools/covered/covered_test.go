@@ -22,9 +22,17 @@ int two(void)
 	return 1;
 	return 1;
 }
+int three(void)
+{
+	if (a)
+		return -1;
+	if (b)
+		return -1;
+}
 `
 
-// Of one: line 4 is not reached. Of two: neither line.
+// Of one: line 4 is not reached. Of two: neither line. Of three, which lcov does not
+// name: the first jump; neither of its jumps has a line.
 const info = `TN:
 SF:ROOT/kmod/x.c
 FN:7,two
@@ -37,9 +45,15 @@ DA:5,3
 DA:7,0
 DA:9,0
 DA:10,0
+DA:14,3
+DA:16,3
 BRDA:3,0,0,3
 BRDA:3,0,1,-
 BRDA:3,0,2,0
+BRDA:14,0,0,3
+BRDA:14,0,1,0
+BRDA:16,0,0,2
+BRDA:16,0,1,1
 end_of_record
 `
 
@@ -94,18 +108,20 @@ func judge(t *testing.T, rows string, change func(name, content string) string) 
 }
 
 const (
-	rowOne = "| `x.c` `one` | `return 1;` | never so |\n"
-	rowTwo = "| `x.c` `two` | `int two(void)` `return 1;` `return 1;` | never so |\n"
+	rowOne   = "| `x.c` `one` | `return 1;` | never so |\n"
+	rowTwo   = "| `x.c` `two` | `int two(void)` `return 1;` `return 1;` | never so |\n"
+	rowThree = "| `x.c` `three` | `return -1;` | never so |\n"
+	allRows  = rowOne + rowTwo + rowThree
 )
 
 func TestReport(t *testing.T) {
-	_, summary, uncovered, err := judge(t, rowOne+rowTwo, nil)
+	_, summary, uncovered, err := judge(t, allRows, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantSummary := `FILE                          LINES  REACHED       %  BRANCHES  REACHED       %
-kmod/x.c                          7        3    42.9         3        1    33.3
-kmod                              7        3    42.9         3        1    33.3
+kmod/x.c                         11        6    54.5         7        4    57.1
+kmod                             11        6    54.5         7        4    57.1
 
 PACKAGE                      STATEMENTS  REACHED       %
 pkg/client                            4        3    75.0
@@ -118,6 +134,7 @@ pkg/wire                             10       10   100.0
 kmod/x.c:7: two: int two(void)
 kmod/x.c:9: two: return 1;
 kmod/x.c:10: two: return 1;
+kmod/x.c:15: three: return -1;
 `
 	if diff := cmp.Diff(wantUncovered, uncovered); diff != "" {
 		t.Errorf("uncovered (-want +got):\n%s", diff)
@@ -125,20 +142,23 @@ kmod/x.c:10: two: return 1;
 }
 
 func TestProblems(t *testing.T) {
-	tooLittle := []string{"42.9 % of the module's lines were reached, 95 are wanted", "75.0 % of pkg/client was reached, 90 are wanted"}
+	tooLittle := []string{"54.5 % of the module's lines were reached, 95 are wanted", "75.0 % of pkg/client was reached, 90 are wanted"}
 	for _, tt := range []struct {
 		name string
 		rows string
 		want []string
 	}{
-		{"all explained", rowOne + rowTwo, nil},
-		{"one is not", rowTwo, []string{"kmod/x.c:4: no test reaches this: return 1;"}},
-		{"one of two alike is not", rowOne + "| `x.c` `two` | `int two(void)` `return 1;` | never so |\n",
+		{"all explained", allRows, nil},
+		{"one is not", rowTwo + rowThree, []string{"kmod/x.c:4: no test reaches this: return 1;"}},
+		{"one of two alike is not", rowOne + rowThree + "| `x.c` `two` | `int two(void)` `return 1;` | never so |\n",
 			[]string{"kmod/x.c:10: no test reaches this: return 1;"}},
-		{"one that is reached", rowOne + rowTwo + "| `x.c` `one` | `if (a \\|\\| b)` | never so |\n",
+		{"a jump without a line is not", rowOne + rowTwo, []string{"kmod/x.c:15: no test reaches this: return -1;"}},
+		{"one of two such that is reached", rowOne + rowTwo + "| `x.c` `three` | `return -1;` `return -1;` | never so |\n",
+			[]string{"kmod/x.c:15: a test reaches this, so it needs no reason why not: return -1;"}},
+		{"one that is reached", allRows + "| `x.c` `one` | `if (a \\|\\| b)` | never so |\n",
 			[]string{"kmod/x.c:3: a test reaches this, so it needs no reason why not: if (a || b)"}},
-		{"one that is reached, but not always", rowOne + rowTwo + "| `x.c` `one` | `if (a \\|\\| b)` | By chance: a race |\n", nil},
-		{"one that is no more", rowOne + rowTwo + "| `x.c` `one` | `return 2;` | never so |\n",
+		{"one that is reached, but not always", allRows + "| `x.c` `one` | `if (a \\|\\| b)` | By chance: a race |\n", nil},
+		{"one that is no more", allRows + "| `x.c` `one` | `return 2;` | never so |\n",
 			[]string{"there is no such line any more: x.c: one: return 2;"}},
 	} {
 		got, _, _, err := judge(t, tt.rows, nil)
@@ -158,6 +178,7 @@ func TestBroken(t *testing.T) {
 		{"a line without a file", rowOne, "info", "SF:ROOT/kmod/x.c\n", ""},
 		{"nothing", rowOne, "info", info, ""},
 		{"a file that is not there", rowOne, "info", "x.c", "y.c"},
+		{"a branch without a line", rowOne, "info", "BRDA:3,", "BRDA:,"},
 		{"a block without a count", rowOne, "profile", " 9 1", " 9"},
 	} {
 		_, _, _, err := judge(t, tt.rows, func(name, content string) string {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,8 @@ type counts struct {
 	branches, taken int
 }
 
-// A line is one that the compiler made code of.
+// A line is one that the compiler made code of, or a jump that it made part of other
+// code.
 type line struct {
 	file     string
 	number   int
@@ -43,11 +45,8 @@ func readLcov(name, root string) ([]file, error) {
 	var files []file
 	var f *file
 	var source []string
-	type start struct {
-		line int
-		name string
-	}
-	var functions []start
+	var reached map[int]bool
+	var taken map[int][]bool
 	for n, l := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		key, value, _ := strings.Cut(l, ":")
 		fields := strings.Split(value, ",")
@@ -66,36 +65,31 @@ func readLcov(name, root string) ([]file, error) {
 				return nil, err
 			}
 			files = append(files, file{name: rel})
-			f, source, functions = &files[len(files)-1], strings.Split(string(b), "\n"), nil
-		case "FN":
-			at, err := strconv.Atoi(fields[0])
-			if err != nil || len(fields) != 2 {
-				return bad()
-			}
-			functions = append(functions, start{at, fields[1]})
+			f, source = &files[len(files)-1], strings.Split(string(b), "\n")
+			reached, taken = make(map[int]bool), make(map[int][]bool)
 		case "DA":
 			at, err := strconv.Atoi(fields[0])
 			if err != nil || len(fields) < 2 || at < 1 || at > len(source) {
 				return bad()
 			}
-			f.lines = append(f.lines, line{file: f.name, number: at, text: strings.TrimSpace(source[at-1]), reached: fields[1] != "0"})
+			reached[at] = fields[1] != "0"
 		case "BRDA":
-			if len(fields) != 4 {
+			at, err := strconv.Atoi(fields[0])
+			if err != nil || len(fields) != 4 {
 				return bad()
 			}
+			yes := fields[3] != "-" && fields[3] != "0"
+			taken[at] = append(taken[at], yes)
 			f.branches++
-			if fields[3] != "-" && fields[3] != "0" {
+			if yes {
 				f.taken++
 			}
 		case "end_of_record":
-			slices.SortFunc(functions, func(a, b start) int { return a.line - b.line })
-			for i := range f.lines {
-				l := &f.lines[i]
-				for _, s := range functions {
-					if s.line <= l.number {
-						l.function = s.name
-					}
-				}
+			code := statements(strings.Join(source, "\n"))
+			maps.Copy(reached, jumps(code, reached, taken))
+			for _, at := range slices.Sorted(maps.Keys(reached)) {
+				l := line{f.name, at, functionAt(code, at), strings.TrimSpace(source[at-1]), reached[at]}
+				f.lines = append(f.lines, l)
 				f.counts.lines++
 				if l.reached {
 					f.reached++
