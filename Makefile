@@ -26,7 +26,7 @@ export CGO_ENABLED := 0
 
 .DELETE_ON_ERROR:
 .PHONY: all module commands contenders bench breakdown demo test test-host test-vm \
-	labs-check test-matrix test-debug coverage fuzz vm lint generate install uninstall clean help
+	labs-check test-matrix test-debug test-long coverage fuzz vm lint generate install uninstall clean help
 
 ## make			the module for the running kernel, and the commands
 all: module commands
@@ -64,6 +64,7 @@ test-matrix: commands
 	@tools/deps $(if $(ALL),matrix-all,matrix)
 	NLPEER_CI=1 NLPEER_MATRIX=$(if $(ALL),all,6.1-s390x) $(GO) test $(fresh) -timeout 30m -run Elsewhere ./vm-test/cmd/nlvm
 	$(nlvm) matrix $(if $(FRESH),--fresh) $(if $(ALL),--all $(if $(SUITES),,--docs docs/testing.md)) $(SUITES)
+	$(if $(ALL),$(if $(SUITES),,$(MAKE) --no-print-directory test-long))
 
 ## make breakdown		where the instructions of an operation go, for docs/performance.md
 breakdown: commands
@@ -81,6 +82,12 @@ test-debug: commands
 	@tools/deps vm
 	@tools/deps debug
 	tools/test-debug
+
+## make test-long		all of what is promised in numbers, see docs/testing.md (20 minutes)
+test-long: commands
+	@tools/deps vm
+	NLVM_FLAGS="$$NLVM_FLAGS --env NLPEER_LONG=1" $(nlvm) matrix --kernel $(KERNEL) $(if $(FRESH),--fresh) --out build/long \
+		beacon bounds lifecycle netns storm
 
 ## make coverage		which lines the tests reach, by the suites on that kernel
 coverage: commands

@@ -14,6 +14,8 @@ import (
 const events = `{"Action":"start"}
 {"Action":"run","Test":"TestA"}
 {"Action":"output","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Test":"TestA","Output":"    a_test.go:1: counted sheep: 7\n"}
+{"Action":"output","Test":"TestA","Output":"    a_test.go:2: counted sheep: 5\n    a_test.go:3: sheep: 5\n"}
 {"Action":"pass","Test":"TestA"}
 {"Action":"run","Test":"TestB"}
 {"Action":"run","Test":"TestB/one"}
@@ -28,7 +30,7 @@ const events = `{"Action":"start"}
 
 const bad = `{"Action":"run","Test":"TestC"}
 {"Action":"run","Test":"TestC/bad"}
-{"Action":"output","Test":"TestC/bad","Output":"    c_test.go:8: no | good\n"}
+{"Action":"output","Test":"TestC/bad","Output":"    c_test.go:7: so far so good\n    c_test.go:8: no | good\n"}
 {"Action":"fail","Test":"TestC/bad"}
 {"Action":"fail","Test":"TestC"}
 {"Action":"run","Test":"TestD"}
@@ -61,6 +63,7 @@ func read(t *testing.T, r matrix.Result, events string) matrix.Result {
 }
 
 func TestRead(t *testing.T) {
+	sheep := map[string]int{"sheep": 12}
 	skip := matrix.Outcome{Test: "TestB/two", Reason: "b_test.go:7: kernel 5.10 has not: colours"}
 	for _, tt := range []struct {
 		name, events string
@@ -68,9 +71,9 @@ func TestRead(t *testing.T) {
 		want         matrix.Result
 		ok           bool
 	}{
-		{"good", events, 0, matrix.Result{Passed: 2, Failed: []matrix.Outcome{}, Skipped: []matrix.Outcome{skip}}, true},
+		{"good", events, 0, matrix.Result{Passed: 2, Failed: []matrix.Outcome{}, Skipped: []matrix.Outcome{skip}, Counts: sheep}, true},
 		{"a kernel that complained", events + `{"Action":"output","Output":"nlvm: WARNING\n"}`, 123,
-			matrix.Result{Passed: 2, Failed: []matrix.Outcome{{Reason: "nlvm: WARNING"}}, Skipped: []matrix.Outcome{skip}, Status: 123}, false},
+			matrix.Result{Passed: 2, Failed: []matrix.Outcome{{Reason: "nlvm: WARNING"}}, Skipped: []matrix.Outcome{skip}, Status: 123, Counts: sheep}, false},
 		{"no test", `{"Action":"output","Output":"testing: warning: no tests to run\n"}{"Action":"pass"}`, 0,
 			matrix.Result{Failed: []matrix.Outcome{{Reason: "no test has run: testing: warning: no tests to run"}}, Skipped: []matrix.Outcome{}}, false},
 		{"only skips", strings.Replace(lacking, "7.3", "5.10", 1), 0, matrix.Result{Failed: []matrix.Outcome{}, Skipped: []matrix.Outcome{
@@ -79,7 +82,7 @@ func TestRead(t *testing.T) {
 		}}, true},
 		{"nothing at all", "", 2, matrix.Result{Failed: []matrix.Outcome{{}}, Skipped: []matrix.Outcome{}, Status: 2}, false},
 		{"bad", bad, 1, matrix.Result{Passed: 1, Failed: []matrix.Outcome{
-			{Test: "TestC/bad", Reason: "c_test.go:8: no | good"},
+			{Test: "TestC/bad", Reason: "c_test.go:7: so far so good\nc_test.go:8: no | good"},
 			{Test: "TestD", Reason: "d_test.go:9: by itself"},
 			{Test: "TestE", Reason: "skipped without need: e_test.go:1: not today"},
 			{Test: "TestF", Reason: "panic"},
@@ -96,7 +99,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	want := "=== RUN   TestA\n    b_test.go:7: kernel 5.10 has not: colours\n"
+	want := "=== RUN   TestA\n    a_test.go:1: counted sheep: 7\n    a_test.go:2: counted sheep: 5\n    a_test.go:3: sheep: 5\n    b_test.go:7: kernel 5.10 has not: colours\n"
 	if got := string(matrix.Text([]byte(events))); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -117,13 +120,17 @@ func TestTable(t *testing.T) {
 
 This was on 2026-11-30. The kernels: 5.10 is 5.10.9, 7.3 is 7.3.4.
 
+| counted | 5.10 | 7.3 |
+| --- | --- | --- |
+| ` + "`echo`: sheep" + ` | 12 | - |
+
 Skipped, because the kernel lacks what they are about:
 
 ` + "- colours (not in 5.10, 7.3): `echo TestB/two`, `zoo TestZ`\n- sound (not in 7.3): `zoo TestX`" + `
 
 Failed:
 
-` + "- 7.3, `zoo TestC/bad`: c_test.go:8: no ¦ good\n- 7.3, `zoo TestD`: d_test.go:9: by itself" + `
+` + "- 7.3, `zoo TestC/bad`: … c_test.go:8: no ¦ good\n- 7.3, `zoo TestD`: d_test.go:9: by itself" + `
 ` + "- 7.3, `zoo TestE`: skipped without need: e_test.go:1: not today\n- 7.3, `zoo TestF`: panic" + `
 
 <!-- end of matrix -->

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +29,8 @@ type Result struct {
 	// depend on what else the machine had to do.
 	Processor float64 `json:"processor_seconds"`
 	Repeated  bool    `json:"repeated"` // the result of an earlier run of the very same files
+	// Counts is how often the suite did what it is there for.
+	Counts map[string]int `json:"counts,omitempty"`
 }
 
 // Outcome is a test that did not simply pass. A suite that failed besides its
@@ -41,6 +45,9 @@ func (r Result) OK() bool { return r.Status == 0 && len(r.Failed) == 0 }
 
 // explained is in the reason of each skip that package vmtest found to be right.
 const explained = " has not: "
+
+// counted is in what package vmtest prints for a number that belongs into the table.
+var counted = regexp.MustCompile(`(?m)^ +\S+_test\.go:\d+: counted (.+): (\d+)$`)
 
 // reasonLimit bounds the text of a failure that is kept.
 const reasonLimit = 2000
@@ -85,7 +92,19 @@ func (r *Result) Read(events io.Reader) error {
 		}
 	}
 
-	r.Passed, r.Failed, r.Skipped = 0, []Outcome{}, []Outcome{}
+	r.Passed, r.Failed, r.Skipped, r.Counts = 0, []Outcome{}, []Outcome{}, nil
+	for _, output := range output {
+		for _, m := range counted.FindAllStringSubmatch(output.String(), -1) {
+			n, err := strconv.Atoi(m[2])
+			if err != nil {
+				return fmt.Errorf("results of suite %s: %w", r.Suite, err)
+			}
+			if r.Counts == nil {
+				r.Counts = make(map[string]int)
+			}
+			r.Counts[m[1]] += n
+		}
+	}
 	for _, test := range slices.Sorted(maps.Keys(ended)) {
 		// A parent is its children, unless it went wrong by itself.
 		if parents[test] && (ended[test] == "pass" || anyBelow(ended, test)) {

@@ -71,6 +71,7 @@ func (t Table) Markdown() string {
 	}
 	b.WriteString(".\n")
 
+	t.counted(&b, row)
 	t.skipped(&b)
 	t.failed(&b)
 	return b.String()
@@ -89,6 +90,34 @@ func (r Result) short(ran bool) string {
 		s += fmt.Sprintf(", **%d failed**", n)
 	}
 	return s
+}
+
+// counted writes how often the suites did what they are there for.
+func (t Table) counted(b *strings.Builder, row func(first string, rest func(kernel string) string)) {
+	counts := make(map[string]map[string]int) // by suite and name, by kernel
+	for _, r := range t.Results {
+		for what, n := range r.Counts {
+			what = "`" + r.Suite + "`: " + what
+			if counts[what] == nil {
+				counts[what] = make(map[string]int)
+			}
+			counts[what][r.Kernel] = n
+		}
+	}
+	if len(counts) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	row("counted", func(k string) string { return k })
+	row("---", func(string) string { return "---" })
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		row(what, func(k string) string {
+			if n, ok := counts[what][k]; ok {
+				return fmt.Sprint(n)
+			}
+			return "-"
+		})
+	}
 }
 
 // skipped writes what kernels lack, each with the kernels and the tests.
@@ -141,7 +170,11 @@ func (t Table) failed(b *strings.Builder) {
 				if o.Test != "" {
 					name += " " + o.Test
 				}
-				reason, _, _ := strings.Cut(o.Reason, "\n")
+				// Ahead of what went wrong a test may tell what it saw.
+				reason := o.Reason[strings.LastIndexByte(o.Reason, '\n')+1:]
+				if reason != o.Reason {
+					reason = "… " + reason
+				}
 				fmt.Fprintf(b, "- %s, `%s`: %s\n", k, name, strings.ReplaceAll(reason, "|", "¦"))
 			}
 		}

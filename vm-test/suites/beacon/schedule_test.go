@@ -155,6 +155,7 @@ func TestTimeJumps(t *testing.T) {
 	}
 	b := look(t, c, ms, next)
 	onGrid(t, a, b, ms)
+	vmtest.Count(t, "jumps of the clock", forth+back)
 	t.Logf("%d jumps forth, %d back: %d events, %d ticks and missed ones", forth, back, seen[1], b.grid-a.grid)
 }
 

@@ -4,6 +4,7 @@ package bounds_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,44 @@ func TestRequestsEnd(t *testing.T) {
 			t.Errorf("%s: %d of %d objects are left", name, left, many)
 		}
 	}
+
+	// Nor does who is killed go on.
+	empty()
+	fill()
+	listen(n)
+	cmd := vmtest.Command(t, deleteAll, vmtest.Who{})
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	vmtest.Until(t, "the deletion has begun", func() bool { return kernelTime(t, cmd.Process.Pid) >= 20 })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if d := took(func() { _ = cmd.Wait() }); d > 2e9 {
+		t.Errorf("a deletion went on for %d ms after the signal", d/1e6)
+	}
+	if left := c.TableStats(t).Count; left == 0 || int(left) >= many {
+		t.Errorf("killed: %d of %d objects are left", left, many)
+	}
 	empty()
 	c.Set(t, attr(vmtest.BeaconBurst, 1))
+}
+
+// deleteAll is a child that deletes all objects.
+var deleteAll = vmtest.Register("delete all objects", func() (string, error) {
+	s, err := vmtest.TryOpen(vmtest.NetlinkTest, 0, 0)
+	if err == nil {
+		err = s.TrySend(vmtest.RawCarrier.Encode(0, 1, vmtest.DelObjects("")).Bytes())
+	}
+	return "", err
+})
+
+// kernelTime is how long a process has been in the kernel, in hundredths of a second.
+func kernelTime(t *testing.T, pid int) (n int) {
+	t.Helper()
+	_, after, _ := strings.Cut(read(t, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+	if _, err := fmt.Sscan(strings.Fields(after)[12], &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -68,6 +68,7 @@ func TestMemory(t *testing.T) {
 	// The allocator may round a size up to a power of two. A socket's buffer
 	// counts whole pages of its datagrams, and one datagram may stick out.
 	bound := int64(namespaces*(2*ofNamespace+empty) + descriptors*(2*rmem+64<<10))
+	vmtest.Count(t, "seconds of hoarding", int(spent/time.Second))
 	t.Logf("%v: at most %.1f MiB, the bound is %.1f MiB (%d namespaces, %d sockets): %s", spent, mib(peak), mib(bound), namespaces, descriptors, out)
 	if peak > bound && vmtest.Has(vmtest.PlainMemory) {
 		t.Errorf("the kernel took %d bytes, the bound is %d", peak, bound)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -75,17 +74,9 @@ func TestBeaconWaitsForNobodysBurst(t *testing.T) {
 
 	child := start(t, idleBurst)
 	child.wait(t)
-	// Its time in the kernel so far, in hundredths of a second.
-	spent := func() (n int) {
-		stat := read(t, fmt.Sprintf("/proc/%d/stat", child.cmd.Process.Pid))
-		_, after, _ := strings.Cut(stat, ") ")
-		if _, err := fmt.Sscan(strings.Fields(after)[12], &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	before := spent()
-	vmtest.Until(t, "the burst has begun", func() bool { return spent() >= before+10 })
+	pid := child.cmd.Process.Pid
+	before := kernelTime(t, pid)
+	vmtest.Until(t, "the burst has begun", func() bool { return kernelTime(t, pid) >= before+10 })
 
 	events := 0
 	buf := make([]byte, 8192)

@@ -77,6 +77,7 @@ func TestBeaconsShareAProcessor(t *testing.T) {
 		beset = max(beset, pace())
 	}
 	c.quit(t)
+	vmtest.Count(t, "beacons of 1 ms", n)
 	t.Logf("%d beacons of 1 ms, made in %v: a task has %.0f %% of the processor", n, made.Round(time.Millisecond), 100*beset/alone)
 	if beset < alone/4 {
 		t.Errorf("a task makes %.0f turns a second, %.0f without beacons", beset, alone)

@@ -303,6 +303,7 @@ func TestUnloadUnderEverything(t *testing.T) {
 		}
 	}
 	vmtest.Together(append(parties, module)...)
+	vmtest.Count(t, "loads and unloads while in use", rounds)
 	t.Logf("%d times: %s", rounds, r)
 	if n := r.counts["rmmod: done"]; n != rounds {
 		t.Errorf("unloaded %d times, want %d", n, rounds)

@@ -359,6 +359,7 @@ func TestComeAndGo(t *testing.T) {
 	}
 	ended(t, before)
 	here(t).answers(t)
+	vmtest.Count(t, "namespaces that ended while in use", n)
 	t.Logf("%d namespaces with a beacon of 1 ms came and went: %d answers, %d more that nobody read, %d events", n, answers.Load(), unread.Load(), events.Load())
 }
 

@@ -90,6 +90,7 @@ func TestSockets(t *testing.T) {
 		answers++
 	}
 	st := c.Stats(t)
+	vmtest.Count(t, "sockets at a time", n)
 	t.Logf("%d sockets: %d events, %d answers; %d and %d errors", n, events, answers, st.Raw.Errors, st.Genl.Errors)
 	for _, s := range all {
 		s.Close()
@@ -195,6 +196,9 @@ func TestKilled(t *testing.T) {
 		kill()
 	}
 	vmtest.Level(t, before, 500)
+	vmtest.Count(t, "processes killed", n)
+	vmtest.Count(t, "dumps left by them", dumps)
+	vmtest.Count(t, "sockets of theirs overrun", overruns)
 	t.Logf("%d processes killed: %d atomic dumps in progress, %d sockets overrun", n, dumps, overruns)
 	if dumps != 3*(n+1) {
 		t.Errorf("%d atomic dumps were in progress, want %d", dumps, 3*(n+1))

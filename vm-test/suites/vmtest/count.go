@@ -14,7 +14,7 @@ import (
 // like any other, and is seen there.
 func Count(t testing.TB, what string, n int) {
 	t.Helper()
-	t.Logf("%s: %d", what, n)
+	t.Logf("counted %s: %d", what, n)
 	name := os.Getenv("NLVM_COUNTS")
 	if name == "" {
 		return

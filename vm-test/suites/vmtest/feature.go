@@ -29,6 +29,7 @@ const (
 	MemoryGroups     Feature = "control groups for memory"
 	ChargeRefused    Feature = "a full control group refuses memory to a task that must not be killed"
 	Detectors        Feature = "detectors of mistakes, which cost time"
+	ProcForAnybody   Feature = "anybody may listen to process events"
 )
 
 // version of a kernel, as in 6.1.
@@ -50,6 +51,7 @@ var has = map[Feature][]version{
 	PlainMemory:      {{5, 10}},
 	MemoryGroups:     {{5, 10}},
 	ChargeRefused:    {{6, 1}},
+	ProcForAnybody:   {{6, 6}},
 }
 
 // left lists the features that were left out of a kernel when it was built,
