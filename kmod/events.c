@@ -97,11 +97,12 @@ static bool event_send(struct nlpeer_net *nn, const struct nlpeer_event *ev,
 }
 
 /*
- * Number events and send them to their group. Caller holds nn->events. A number is used up by every event
- * that somebody may have waited for, also when there was no memory for it or no
- * room at the listener: that is how a listener can tell what it lost. The core
- * of netlink answers "nobody there" in both of the latter cases, so its answer
- * says nothing.
+ * Number events and send them to their group. Caller holds nn->events.
+ *
+ * A number is used up by every event that somebody may have waited for, also
+ * when there was no memory for it or no room at the listener: that is how a
+ * listener can tell what it lost. The core of netlink answers "nobody there" in
+ * both of the latter cases, so its answer says nothing.
  *
  * They go into the history first, as who hears of a number can ask for it. One
  * datagram at a time, so that numbers are sent in their order: a listener takes
