@@ -4,11 +4,11 @@ package main
 
 import (
 	"fmt"
-	"go/parser"
-	"go/token"
+	"go/format"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,8 +20,8 @@ import (
 	"nlpeer/vm-test/fuzz"
 )
 
-// A nlvm that looks for a message of type 4711 in the programs of --replay, and
-// in its own program otherwise writes what is in the file records, and ends as
+// A nlvm that fails with a message of type 4711 in the programs of --replay, and with
+// both one of type 4712 and one of type 4713 behind it, and otherwise writes what is in the file records, and ends as
 // the file status says.
 const fakeNlvm = `#!/bin/sh
 here=$(dirname "$0")
@@ -34,8 +34,8 @@ if [ -z "${replay-}" ]; then
 	cat "$here/records"
 	exit "$(cat "$here/status")"
 fi
-echo x >>"$here/machines"
-grep -q ' 4711/' "$replay"/* && { echo "BUG: KASAN: at fault" >&2; exit 123; }
+ls "$replay" | wc -l >>"$here/machines"
+cat "$replay"/* | tr '\n' ' ' | grep -qE ' 4711/| 4712/.* 4713/' && { echo "BUG: KASAN: at fault" >&2; exit 123; }
 echo '{"kind":"end","totals":{}}'
 `
 
@@ -60,16 +60,47 @@ func line(kind string, programs ...string) string {
 
 // programs returns some, with a bad one at a place.
 func programs(bad int) []string {
+	return programsWith(map[int]uint16{bad: 4711})
+}
+
+// programsWith returns some, with messages of these types at their ends.
+func programsWith(bad map[int]uint16) []string {
 	r := rand.New(rand.NewPCG(1, 1))
 	var all []string
 	for i := range 20 {
 		p := fuzz.Generate(r)
-		if i == bad {
-			p.Ops = append(p.Ops, fuzz.Op{Kind: fuzz.Call, Messages: []fuzz.Message{{Type: 4711, Len: fuzz.AutoLen}}})
+		if kind := bad[i]; kind != 0 {
+			p.Ops = append(p.Ops, fuzz.Op{Kind: fuzz.Call, Messages: []fuzz.Message{{Type: kind, Len: fuzz.AutoLen}}})
 		}
 		all = append(all, p.String())
 	}
 	return all
+}
+
+// checkTest says whether a test that was made is one of the suite fuzz: the names,
+// imports and types are right, and so is its form.
+func checkTest(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if formed, err := format.Source(b); err != nil || string(formed) != string(b) {
+		t.Errorf("gofmt: %v; (-want +got):\n%s", err, cmp.Diff(string(formed), string(b)))
+	}
+	suite, err := filepath.Abs("../../suites/fuzz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	text := fmt.Sprintf(`{"Replace": {%q: %q}}`, filepath.Join(suite, filepath.Base(file)), file)
+	if err := os.WriteFile(overlay, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "vet", "-overlay", overlay, suite).CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+	return string(b)
 }
 
 // After a panic, and after a report, the one program to blame is found, made
@@ -79,9 +110,10 @@ func TestFound(t *testing.T) {
 	for name, tt := range map[string]struct {
 		status  int
 		records string
+		first   string // how many programs are run again at first
 	}{
-		"panic":  {121, line("batch", programs(-1)...) + line("batch", all[:10]...) + line("batch", all[10:]...) + `{"kind":"ba`},
-		"report": {1, line("batch", all...) + line("report", all[5])},
+		"panic":  {121, line("batch", programs(-1)...) + line("batch", all[:10]...) + line("batch", all[10:]...) + `{"kind":"ba`, "20"},
+		"report": {1, line("batch", all...) + line("report", all[5]), "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDriver(t, tt.status, tt.records)
@@ -90,6 +122,10 @@ func TestFound(t *testing.T) {
 			}
 			if d.rows[0].reports != 1 || d.table() != errReport {
 				t.Errorf("%+v", d.rows)
+			}
+			machines, err := os.ReadFile(filepath.Join(filepath.Dir(d.nlvm), "machines"))
+			if first, _, _ := strings.Cut(string(machines), "\n"); err != nil || first != tt.first {
+				t.Errorf("%v; %q programs were run again at first, want %s", err, first, tt.first)
 			}
 			small, err := fuzz.Parse("0 call 0 4711/0x0/=/0/0/")
 			if err != nil {
@@ -103,9 +139,9 @@ func TestFound(t *testing.T) {
 			if err != nil || p.String() != small.String() {
 				t.Errorf("%v, %v", p, err)
 			}
-			test := filepath.Join(dir, "found_"+small.Name()+"_test.go")
-			if _, err := parser.ParseFile(token.NewFileSet(), test, nil, parser.AllErrors); err != nil {
-				t.Error(err)
+			test := checkTest(t, filepath.Join(dir, "found_"+small.Name()+"_test.go"))
+			if !strings.Contains(test, "\nfunc TestFound_"+small.Name()+"(") || !strings.Contains(test, small.String()) {
+				t.Errorf("%s", test)
 			}
 			text, _ := os.ReadFile(filepath.Join(dir, "report.txt"))
 			if !strings.Contains(string(text), fmt.Sprintf("seed 42, kernel debug, nlvm's exit status %d", tt.status)) {
@@ -146,16 +182,118 @@ func TestNumbered(t *testing.T) {
 	}
 }
 
-// What does not happen again leaves all that may have been the cause.
+// replays says of a test which programs it runs, in their order.
+func replays(t *testing.T, test string) (all []string) {
+	t.Helper()
+	for i, part := range strings.Split(test, "`") {
+		if i%2 == 0 {
+			continue
+		}
+		p, err := fuzz.Parse(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// What does not happen again leaves all that may have been the cause, and a test
+// that runs it in its order and says how much that is worth.
 func TestNotFound(t *testing.T) {
 	all := programs(-1)
+	for name, tt := range map[string]struct {
+		status   int
+		records  string
+		want     []string
+		headline string
+	}{
+		"panic": {121, line("batch", all[:10]...) + line("batch", all[10:]...), all, "nlvm's exit status was 121"},
+		// Those behind the one it was seen with have not run.
+		"report": {1, line("batch", all[:10]...) + line("batch", all[10:]...) + line("report", all[15]), all[:16], "BUG: KASAN: here"},
+		// What it was seen with may be one that was being made small.
+		"small": {1, line("batch", all[:10]...) + line("report", all[12]), append(all[:10:10], all[12]), "BUG: KASAN: here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDriver(t, tt.status, tt.records)
+			if err := d.module(time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if d.table() != errReport {
+				t.Errorf("%+v", d.rows)
+			}
+			dir := filepath.Join(d.dir, "found", "seed-42")
+			left, err := fuzz.Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range left {
+				got = append(got, p.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("programs (-want +got):\n%s", diff)
+			}
+			test := checkTest(t, filepath.Join(dir, "found_suspects_42_test.go"))
+			if diff := cmp.Diff(tt.want, replays(t, test)); diff != "" {
+				t.Errorf("programs of the test (-want +got):\n%s", diff)
+			}
+			for _, part := range []string{"\n// " + tt.headline + "\n//\n// It did not happen again ", "\nfunc TestSuspects_42(", "\tfor range 10 {\n"} {
+				if !strings.Contains(test, part) {
+					t.Errorf("no %q in\n%s", part, test)
+				}
+			}
+		})
+	}
+}
+
+// What takes two programs makes a test of these two.
+func TestFoundTogether(t *testing.T) {
+	for name, at := range map[string][2]int{"halves": {3, 17}, "a half": {12, 13}, "the ends": {0, 19}} {
+		all := programsWith(map[int]uint16{at[0]: 4712, at[1]: 4713})
+		want := []string{all[at[0]], all[at[1]]}
+		for kind, end := range map[string]string{"panic": "", "report": line("report", want[1])} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				d := newDriver(t, 121, line("batch", all...)+end)
+				if err := d.module(time.Second); err != nil {
+					t.Fatal(err)
+				}
+				if all, err := os.ReadDir(filepath.Join(d.dir, "found")); err != nil || len(all) != 1 {
+					t.Errorf("%d folders, %v", len(all), err)
+				}
+				dir := filepath.Join(d.dir, "found", "seed-42")
+				if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 4 {
+					t.Errorf("%v, %v; want a report, two programs and a test", files, err)
+				}
+				test := checkTest(t, filepath.Join(dir, "found_together_42_test.go"))
+				if diff := cmp.Diff(want, replays(t, test)); diff != "" {
+					t.Errorf("programs of the test (-want +got):\n%s", diff)
+				}
+				if !strings.Contains(test, "\n// It happened again ") || !strings.Contains(test, "\nfunc TestTogether_42(") {
+					t.Errorf("%s", test)
+				}
+			})
+		}
+	}
+}
+
+// An end while it is looked into leaves the programs and a test, too.
+func TestNotLookedInto(t *testing.T) {
+	all := programs(-1)
 	d := newDriver(t, 121, line("batch", all...))
-	if err := d.module(time.Second); err != nil {
+	broken := strings.Replace(fakeNlvm, "ls ", "exit 2 #", 1)
+	if err := os.WriteFile(d.nlvm, []byte(broken), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	left, err := fuzz.Load(filepath.Join(d.dir, "found", "seed-42"))
-	if err != nil || len(left) != len(all) || d.table() != errReport {
-		t.Errorf("%d programs, %v", len(left), err)
+	if err := d.module(time.Second); err == nil {
+		t.Error("a machine that does not begin is no error")
+	}
+	test := checkTest(t, filepath.Join(d.dir, "found", "seed-42", "found_suspects_42_test.go"))
+	if diff := cmp.Diff(all, replays(t, test)); diff != "" {
+		t.Errorf("programs of the test (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(test, "nlfuzz was ended before it had run these programs again") {
+		t.Errorf("%s", test)
 	}
 }
 

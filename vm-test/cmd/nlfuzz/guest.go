@@ -72,14 +72,19 @@ func (g *guest) run() error {
 	return g.fuzz()
 }
 
-// again runs programs that are in files.
+// again runs programs that are in files, in rounds: of several, one may leave
+// behind what another one needs.
 func (g *guest) again() error {
+	var programs []*fuzz.Program
 	for _, file := range g.replay {
 		p, err := fuzz.LoadFile(file)
 		if err != nil {
 			return err
 		}
-		for range g.repeat {
+		programs = append(programs, p)
+	}
+	for range g.repeat {
+		for _, p := range programs {
 			if _, err := g.try(p); err != nil {
 				return err
 			}

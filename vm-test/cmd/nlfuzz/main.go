@@ -59,7 +59,7 @@ Exit status: 0 if all was well, 1 if something is wrong, 2 if it could not begin
 	f.DurationVar(&g.time, "time", time.Minute, "how long")
 	f.StringArrayVar(&g.corpora, "corpus", nil, "begin with the programs in a `FOLDER` (repeatable)")
 	f.StringArrayVar(&g.replay, "replay", nil, "run only the program in a `FILE` (repeatable)")
-	f.IntVar(&g.repeat, "repeat", 1, "run each program of --replay so many times")
+	f.IntVar(&g.repeat, "repeat", 1, "run the programs of --replay, in their order, so many times")
 	f.BoolVar(&g.records, "records", false, "write JSON, a record on a line, for nlfuzz drive")
 	cmd.AddCommand(newDrive())
 	return cmd

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -199,16 +200,27 @@ func prune(dir string, keep map[string]bool) error {
 
 // found makes of a session with a report what a person needs.
 func (d *driver) found(s *session) error {
-	if s.report != nil {
-		s.recent = []announced{{texts: s.report.Programs}}
-	}
 	suspects, err := s.programs(d.seed)
 	if err != nil {
 		return err
 	}
 	report := fmt.Sprintf("seed %d, kernel %s, nlvm's exit status %d\n", d.seed, d.kernel, s.status)
+	var seen *fuzz.Program // what it was seen with: the cause, or the last of several
 	if s.report != nil {
 		report += "\n" + s.report.Text + "\n"
+		for _, text := range s.report.Programs {
+			if seen, err = fuzz.Parse(text); err != nil {
+				return err
+			}
+			// Those announced behind it have not run.
+			for i, p := range slices.Backward(suspects) {
+				if p.Name() == seen.Name() {
+					suspects = suspects[:i]
+					break
+				}
+			}
+			suspects = append(suspects, seen)
+		}
 	}
 	report += "\n" + s.log
 	if len(suspects) == 0 {
@@ -216,20 +228,29 @@ func (d *driver) found(s *session) error {
 		fmt.Fprintf(os.Stderr, "nlfuzz: no program is known to be the cause; %s\n", dir)
 		return err
 	}
-	guilty, err := d.blame(suspects)
+	// At once, as what follows takes a while and may be ended.
+	all, err := d.keepAll("Suspects", untried, suspects, s, report)
 	if err != nil {
 		return err
 	}
-	if guilty == nil {
-		files := map[string]string{"report.txt": report}
-		for i, p := range suspects {
-			files[fmt.Sprintf("%02d-%s%s", i, p.Name(), fuzz.Ext)] = p.String()
-		}
-		dir, err := d.save(fmt.Sprintf("seed-%d", d.seed), files)
+	group, err := d.blame(suspects, seen)
+	if err != nil {
+		return err
+	}
+	if group == nil {
+		dir, err := d.keepAll("Suspects", vanished, suspects, s, report)
 		fmt.Fprintf(os.Stderr, "nlfuzz: it did not happen again; the last programs are in %s\n", dir)
 		return err
 	}
-	// At once, as what follows takes a while and may be ended.
+	if err := os.RemoveAll(all); err != nil {
+		return err
+	}
+	if len(group) > 1 {
+		dir, err := d.keepAll("Together", together, group, s, report)
+		fmt.Fprintf(os.Stderr, "nlfuzz: it happens again with %d programs one after the other, and with none alone; %s\n", len(group), dir)
+		return err
+	}
+	guilty := group[0]
 	first, err := d.keep(guilty, s, report)
 	if err != nil {
 		return err
@@ -263,6 +284,30 @@ func (d *driver) keep(p *fuzz.Program, s *session, report string) (string, error
 	})
 }
 
+// What a test of several programs says of itself, behind what was reported.
+const (
+	untried = `nlfuzz was ended before it had run these programs again, the last before it.
+It may take others before them, or luck: that this test passes says little.`
+	vanished = `It did not happen again when nlfuzz ran these programs, the last before it.
+It may take others before them, or luck: that this test passes says little.`
+	together = `It happened again when nlfuzz ran these programs one after the other, and not
+with one of them left out, as far as it had the time to try.`
+)
+
+// keepAll saves several programs of which none is known to be the cause alone, and
+// the test that they make.
+func (d *driver) keepAll(what, comment string, programs []*fuzz.Program, s *session, report string) (string, error) {
+	name := fmt.Sprintf("%s_%d", what, d.seed)
+	files := map[string]string{
+		"report.txt": report,
+		"found_" + strings.ToLower(name) + "_test.go": replay("Test"+name, comment, programs, s),
+	}
+	for i, p := range programs {
+		files[fmt.Sprintf("%02d-%s%s", i, p.Name(), fuzz.Ext)] = p.String()
+	}
+	return d.save(fmt.Sprintf("seed-%d", d.seed), files)
+}
+
 // Bounds of looking into a report: each try is a virtual machine.
 const (
 	minimizeRuns = 64
@@ -293,40 +338,61 @@ func (d *driver) fails(programs ...*fuzz.Program) (bool, error) {
 	return s.status != 0, nil
 }
 
-// blame finds the program that brings the report by itself, nil if none does.
-func (d *driver) blame(suspects []*fuzz.Program) (*fuzz.Program, error) {
+// blame finds the fewest programs that bring the report, one after the other, nil
+// if it does not happen again. It begins with the one it was seen with, if any.
+func (d *driver) blame(suspects []*fuzz.Program, seen *fuzz.Program) ([]*fuzz.Program, error) {
+	if seen != nil && len(suspects) > 1 {
+		if again, err := d.fails(seen); err != nil || again {
+			return []*fuzz.Program{seen}, err
+		}
+	}
 	again, err := d.fails(suspects...)
 	if err != nil || !again {
 		return nil, err
 	}
-	for len(suspects) > 1 {
-		// The later half, as the last is the most likely.
-		half := suspects[len(suspects)/2:]
-		again, err := d.fails(half...)
-		if err != nil {
-			return nil, err
-		}
-		if !again {
-			half = suspects[:len(suspects)/2]
-			if again, err = d.fails(half...); err != nil || !again {
+	for again && len(suspects) > 1 {
+		// The later half first, as the last is the most likely.
+		middle := len(suspects) / 2
+		for _, half := range [][]*fuzz.Program{suspects[middle:], suspects[:middle]} {
+			if again, err = d.fails(half...); err != nil {
 				return nil, err
 			}
+			if again {
+				suspects = half
+				break
+			}
 		}
-		suspects = half
 	}
-	return suspects[0], nil
+	// It takes some of both halves: without which does it happen still?
+	end := time.Now().Add(minimizeTime)
+	for i := 0; i < len(suspects) && len(suspects) > 1 && time.Now().Before(end); {
+		rest := slices.Delete(slices.Clone(suspects), i, i+1)
+		if again, err = d.fails(rest...); err != nil {
+			return nil, err
+		}
+		if again {
+			suspects = rest
+		} else {
+			i++
+		}
+	}
+	return suspects, nil
+}
+
+// headline says in a line what was wrong.
+func headline(s *session) string {
+	if s.report == nil {
+		return "nlvm's exit status was " + strconv.Itoa(s.status)
+	}
+	lines := strings.Split(strings.TrimSpace(s.report.Text), "\n")
+	if strings.HasPrefix(lines[0], "the kernel complains") && len(lines) > 1 {
+		return lines[1]
+	}
+	return lines[0]
 }
 
 // reproducer is a Go test for the suite fuzz.
 func reproducer(p *fuzz.Program, s *session) string {
-	what := "nlvm's exit status was " + strconv.Itoa(s.status)
-	if s.report != nil {
-		lines := strings.Split(strings.TrimSpace(s.report.Text), "\n")
-		what = lines[0]
-		if strings.HasPrefix(what, "the kernel complains") && len(lines) > 1 {
-			what = lines[1]
-		}
-	}
 	return fmt.Sprintf(`// SPDX-License-Identifier: MIT
 
 package fuzz_test
@@ -337,5 +403,39 @@ import "testing"
 func TestFound_%s(t *testing.T) {
 	again(t, `+"`\n%s`"+`)
 }
-`, what, p.Name(), p)
+`, headline(s), p.Name(), p)
+}
+
+// replay is one that runs programs as nlfuzz --replay does.
+func replay(name, comment string, programs []*fuzz.Program, s *session) string {
+	var texts strings.Builder
+	for _, p := range programs {
+		fmt.Fprintf(&texts, "\t\t\t`\n%s`,\n", p)
+	}
+	return fmt.Sprintf(`// SPDX-License-Identifier: MIT
+
+package fuzz_test
+
+import (
+	"testing"
+
+	"nlpeer/vm-test/fuzz"
+)
+
+// %s
+//
+// %s
+func %s(t *testing.T) {
+	for range %d {
+		for _, text := range []string{
+%s		} {
+			p, err := fuzz.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, p)
+		}
+	}
+}
+`, headline(s), strings.ReplaceAll(comment, "\n", "\n// "), name, replayRepeat, texts.String())
 }

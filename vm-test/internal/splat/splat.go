@@ -72,6 +72,7 @@ var detectors = []struct {
 		`kmemleak: (Cannot allocate|Memory pool empty|Kernel memory leak detector disabled)`)},
 	{"UBSAN", headlines(`UBSAN: `)},
 	{"fortify", headlines(`\w+: detected (field-spanning|buffer overflow)`, `detected buffer overflow in `)},
+	{"usercopy", headlines(`usercopy: Kernel memory (exposure|overwrite) attempt detected `)},
 	{"lockdep", headlines(
 		`WARNING: possible (circular locking|recursive locking|irq lock inversion)`,
 		`WARNING: \S+-safe -> \S+-unsafe lock order detected`,

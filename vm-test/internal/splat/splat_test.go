@@ -84,6 +84,8 @@ var complaints = []struct{ text, detector string }{
 	{"ref_tracker: reference already released.", "reference tracker"},
 	{"kmemleak: Cannot allocate a kmemleak_object structure", "kmemleak"},
 	{"ODEBUG: Out of memory. ODEBUG disabled", "object debugging"},
+	{"usercopy: Kernel memory exposure attempt detected from SLUB object 'kmalloc-32' (offset 0, size 33)!", "usercopy"},
+	{"usercopy: Kernel memory overwrite attempt detected to process stack (offset 160, size 256)!", "usercopy"},
 	{"memcpy: detected field-spanning write (size 9) of single field \"s.field\" at x.c:1 (size 8)", "fortify"},
 }
 

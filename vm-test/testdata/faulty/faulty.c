@@ -18,7 +18,9 @@
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/panic.h>
+#include <linux/percpu_counter.h>
 #include <linux/rculist.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -26,6 +28,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/timer.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
@@ -36,6 +39,10 @@
 static char *what = "";
 module_param(what, charp, 0);
 MODULE_PARM_DESC(what, "the misbehaviour");
+
+static bool enough;
+module_param(enough, bool, 0600);
+MODULE_PARM_DESC(enough, "set while it goes on: an end to what would last");
 
 /* What the compiler must not know, or it would not compile the mistake. */
 static volatile int zero;
@@ -166,6 +173,21 @@ static int field_overrun(void)
 	return 0;
 }
 
+/* More than an object to a process; it is noticed before a byte is read. */
+static int copy_overrun(void)
+{
+	char *p = kmalloc(32, GFP_KERNEL);
+	unsigned long left;
+
+	if (!p)
+		return -ENOMEM;
+	OPTIMIZER_HIDE_VAR(p);
+	left = copy_to_user((void __user *)current->mm->arg_start, p,
+			    33 + zero);
+	kfree(p);
+	return left ? -EFAULT : 0;
+}
+
 static int array_index(void)
 {
 	static volatile int table[4];
@@ -263,6 +285,21 @@ static int lock_freed(void)
 	mutex_lock(m);
 	kfree(m);
 	return 0;
+}
+
+/* Written over by somebody; lockdep only looks at what it has beside the lock. */
+static int lock_overwritten(void)
+{
+#ifdef CONFIG_DEBUG_SPINLOCK
+	static DEFINE_SPINLOCK(lock);
+
+	lock.rlock.magic = 0x6b6b6b6b;
+	spin_lock(&lock);
+	spin_unlock(&lock);
+	return 0;
+#else
+	return -EOPNOTSUPP;
+#endif
 }
 
 static int sleep_in_atomic(void)
@@ -369,6 +406,34 @@ static int free_queued(void)
 	return 0;
 }
 
+static int free_counter(void)
+{
+	struct percpu_counter *c = kmalloc(sizeof(*c), GFP_KERNEL);
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	err = percpu_counter_init(c, 0, GFP_KERNEL);
+	kfree(c);	/* the detector frees what it had of each processor */
+	return err;
+}
+
+static void on_rcu(struct rcu_head *head)
+{
+}
+
+static int rcu_twice(void)
+{
+	static struct rcu_head head;
+
+	/* The detector calls something of its own in place of on_rcu(). */
+	rcu_read_lock();
+	call_rcu(&head, on_rcu);
+	call_rcu(&head, on_rcu);
+	rcu_read_unlock();
+	return 0;
+}
+
 static int refcount(void)
 {
 	refcount_t r = REFCOUNT_INIT(1);
@@ -440,6 +505,44 @@ static int hung_task(void)
 	return PTR_ERR_OR_ZERO(kthread_run(wait_for_nobody, NULL, "faulty"));
 }
 
+/*
+ * A reader that does not end. It can be preempted, so that who waits for it is
+ * seen to wait, and all else goes on.
+ */
+static int rcu_stall(void)
+{
+	rcu_read_lock();
+	while (!READ_ONCE(enough))
+		cpu_relax();
+	rcu_read_unlock();
+	return 0;
+}
+
+static void on_busy(struct work_struct *work)
+{
+	unsigned long end = jiffies + 6 * HZ;	/* a soft lockup is after 20 s */
+
+	preempt_disable();	/* or the pool would begin the next work */
+	while (time_before(jiffies, end))
+		cpu_relax();
+	preempt_enable();
+}
+
+/* Work that has to wait for work that takes its time. */
+static int busy_work(void)
+{
+	static DECLARE_WORK(busy, on_busy);
+	static DECLARE_WORK(next, on_work);
+
+	get_cpu();
+	schedule_work_on(smp_processor_id(), &busy);
+	schedule_work_on(smp_processor_id(), &next);
+	put_cpu();
+	flush_work(&busy);
+	flush_work(&next);
+	return 0;
+}
+
 static int counter;
 
 static int count(void *unused)
@@ -491,6 +594,7 @@ static const struct {
 	{ "vmalloc-overrun", vmalloc_overrun },
 	{ "leak", leak },
 	{ "field-overrun", field_overrun },
+	{ "copy-overrun", copy_overrun },
 	{ "array-index", array_index },
 	{ "shift", shift },
 	{ "bool", bad_bool },
@@ -499,6 +603,7 @@ static const struct {
 	{ "lock-irq", lock_irq },
 	{ "lock-kept", lock_kept },
 	{ "lock-freed", lock_freed },
+	{ "lock-overwritten", lock_overwritten },
 	{ "sleep-in-atomic", sleep_in_atomic },
 	{ "schedule-in-atomic", schedule_in_atomic },
 	{ "this-cpu", this_cpu },
@@ -508,12 +613,16 @@ static const struct {
 	{ "free-timer", free_timer },
 	{ "free-work", free_work },
 	{ "free-queued", free_queued },
+	{ "free-counter", free_counter },
+	{ "rcu-twice", rcu_twice },
 	{ "refcount", refcount },
 	{ "list", list },
 	{ "net-tracker", net_tracker },
 	{ "net-device", net_device },
 	{ "net-debug", net_debug },
 	{ "hung-task", hung_task },
+	{ "rcu-stall", rcu_stall },
+	{ "busy-work", busy_work },
 	{ "data-race", race },
 };
 
