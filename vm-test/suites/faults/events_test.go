@@ -56,16 +56,22 @@ func (h *hearer) hear(t *testing.T) (events int, told bool) {
 	}
 }
 
-// quiet loads the module without its own beacon until the test ends, when it is
-// loaded again as the other tests want it.
-func quiet(t *testing.T) {
+// load loads the module with parameters until the test ends, when it is loaded
+// again as the other tests want it.
+func load(t *testing.T, params ...string) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := vmtest.Insmod(); err != nil {
 			t.Error(err)
 		}
 	})
-	vmtest.Module(t, "interval_ms=0")
+	vmtest.Module(t, params...)
+}
+
+// quiet loads it without its own beacon.
+func quiet(t *testing.T) {
+	t.Helper()
+	load(t, "interval_ms=0")
 }
 
 // hearers is one for each way that an event of the beacon can take.
@@ -239,8 +245,83 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// Several requests in one datagram: each is answered, or told why not, or the
-// socket says that something was lost; and the answers come in their order.
+// batchOutcome is how a batch with a failure in it ended.
+type batchOutcome struct {
+	errno     unix.Errno // of send
+	overrun   bool       // the socket says that something was lost
+	answered  int        // requests up to the last that has an answer
+	failed    int        // errors among the answers
+	datagrams int
+	happened  bool
+}
+
+// complete: all is answered, and without an error.
+func (o batchOutcome) complete(requests int) bool {
+	return o.errno == 0 && !o.overrun && o.failed == 0 && o.answered == requests
+}
+
+// batched sends a batch, in which the n-th possible failure happens. Each request
+// is answered, or told why not, or the socket says that something was lost; and the
+// answers come in their order. right looks at an answer that is no acknowledgment.
+func batched(t *testing.T, f *vmtest.Faults, n int, asker *vmtest.Table, batch []vmtest.Message, right func(at int, m vmtest.Message) bool) (o batchOutcome) {
+	t.Helper()
+	o.errno, o.happened = f.Send(t, n, asker.Socket, vmtest.Join(batch...))
+	for {
+		b, err := asker.TryRecv(0)
+		if errors.Is(err, unix.ETIMEDOUT) {
+			break
+		}
+		if errors.Is(err, unix.ENOBUFS) {
+			o.overrun = true
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.datagrams++
+		for _, m := range vmtest.Parse(t, b) {
+			at := slices.IndexFunc(batch, func(r vmtest.Message) bool { return r.Seq == m.Seq })
+			if at < o.answered {
+				t.Fatalf("failure %d: an answer to request %d, when %d is due: %+v", n, at, o.answered, m)
+			}
+			if at > o.answered && !o.overrun { // which is told before what waits
+				t.Errorf("failure %d: request %d has no answer", n, o.answered)
+			}
+			o.answered = at + 1
+			if m.Type == unix.NLMSG_ERROR {
+				errno := vmtest.ParseAck(t, m, batch[at]).Errno
+				if errno != 0 {
+					o.failed++
+				}
+				if errno != 0 && !slices.Contains(clean, errno) || errno == 0 && batch[at].Flags&unix.NLM_F_ACK == 0 {
+					t.Errorf("failure %d: request %d: %v", n, at, errno)
+				}
+			} else if m.Flags != 0 || m.PortID != asker.PortID || !right(at, m) {
+				t.Errorf("failure %d: the answer to request %d is %+v", n, at, m)
+			}
+		}
+	}
+	switch missing := o.answered < len(batch); {
+	case o.errno != 0 && !slices.Contains(clean, o.errno):
+		t.Errorf("failure %d: %v", n, o.errno)
+	case o.errno != 0 && o.answered > 0:
+		t.Errorf("failure %d: %v, and %d answers", n, o.errno, o.answered)
+	case o.errno == 0 && missing && !o.overrun:
+		t.Errorf("failure %d: %d of %d requests are answered, and no loss is told", n, o.answered, len(batch))
+	case !o.happened && !o.complete(len(batch)):
+		t.Errorf("nothing failed any more, and yet: %+v", o)
+	}
+	return o
+}
+
+// echoes is what batched looks at for a batch of echoes.
+func echoes(batch []vmtest.Message) func(at int, m vmtest.Message) bool {
+	return func(at int, m vmtest.Message) bool {
+		return m.Type == vmtest.MsgEcho && string(m.Body) == string(batch[at].Body)
+	}
+}
+
+// Several requests in one datagram, of all sorts.
 func TestBatch(t *testing.T) {
 	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
 	calm.Must(t, vmtest.DelObjects(""))
@@ -255,6 +336,7 @@ func TestBatch(t *testing.T) {
 		for i, size := range []int{100, 5000, 3, 9000} {
 			batch = append(batch, vmtest.NewEcho(uint32(100+i), vmtest.Random(t, size)))
 		}
+		get := len(batch)
 		batch = append(batch, asker.Encode(vmtest.GetObject("there")))
 		create := vmtest.NewObject(vmtest.FlagCreate, fmt.Sprint("new", n), value)
 		create.Flags |= unix.NLM_F_ACK
@@ -262,59 +344,115 @@ func TestBatch(t *testing.T) {
 		replace := create
 		replace.Flags |= vmtest.FlagReplace
 		batch = append(batch, asker.Encode(create), asker.Encode(replace), vmtest.NewEcho(200, vmtest.Random(t, 700)))
+		same := echoes(batch)
 
-		errno, happened := f.Send(t, n, asker.Socket, vmtest.Join(batch...))
-		if errno != 0 && !slices.Contains(clean, errno) {
-			t.Errorf("failure %d: %v", n, errno)
+		o := batched(t, f, n, asker, batch, func(at int, m vmtest.Message) bool {
+			return at == get && holds(t, m, value) || at != get && same(at, m)
+		})
+		if _, ack := asker.Get(t, "there"); ack.Errno != 0 {
+			t.Errorf("failure %d: the next request: %v", n, ack.Errno)
 		}
-		next, overrun, failed := 0, false, 0
-		for {
-			b, err := asker.TryRecv(0)
-			if errors.Is(err, unix.ETIMEDOUT) {
-				break
+		asker.Close()
+		return o.happened
+	})
+}
+
+// holds: is it an answer of the raw protocol with an object of one value?
+func holds(t *testing.T, m vmtest.Message, value []byte) bool {
+	o := vmtest.ParseObject(t, vmtest.Attrs(t, m.Body))
+	return o.Key == "there" && len(o.Values) == 1 && string(o.Values[0]) == string(value)
+}
+
+// A batch of nothing but echoes without an acknowledgment goes back in the datagram
+// that it came in. Where that cannot be, it is answered as any other: what has come
+// to the module is answered in full, whatever fails.
+func TestPlainEchoes(t *testing.T) {
+	control := vmtest.OpenControl(t)
+	for _, sizes := range [][]int{{100, 0, 33, 500}, {5000, 9000, 1, 7000}} {
+		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
+			f := vmtest.OpenFaults(t)
+			asker := vmtest.OpenTable(t, vmtest.RawCarrier)
+			var batch []vmtest.Message
+			for i, size := range sizes {
+				batch = append(batch, vmtest.NewEcho(uint32(100+i), vmtest.Random(t, size)))
 			}
-			if errors.Is(err, unix.ENOBUFS) {
-				overrun = true
-				continue
+			n, in := uint64(len(batch)), uint64(0)
+			for _, m := range batch {
+				in += uint64(16 + len(m.Body))
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range vmtest.Parse(t, b) {
-				at := slices.IndexFunc(batch, func(r vmtest.Message) bool { return r.Seq == m.Seq })
-				if at < next {
-					t.Fatalf("failure %d: an answer to request %d, when %d is due: %+v", n, at, next, m)
-				}
-				if at > next && !overrun { // which is told before what waits
-					t.Errorf("failure %d: request %d has no answer", n, next)
-				}
-				next = at + 1
-				switch {
-				case m.Type == unix.NLMSG_ERROR:
-					errno := vmtest.ParseAck(t, m, batch[at]).Errno
-					if errno != 0 {
-						failed++
+			survived := 0
+			one := func(i int) bool {
+				want := control.Stats(t).Raw
+				o := batched(t, f, i, asker, batch, echoes(batch))
+				if o.errno == 0 {
+					if !o.complete(len(batch)) || o.datagrams != 1 {
+						t.Errorf("failure %d: %+v, want all the answers in a datagram", i, o)
 					}
-					if errno != 0 && !slices.Contains(clean, errno) || errno == 0 && batch[at].Flags&unix.NLM_F_ACK == 0 {
-						t.Errorf("failure %d: request %d: %v", n, at, errno)
+					want.Requests, want.Replies, want.RxBytes, want.TxBytes = want.Requests+n, want.Replies+n, want.RxBytes+in, want.TxBytes+in
+					if o.happened {
+						survived++
 					}
-				case m.Type == vmtest.MsgEcho && string(m.Body) != string(batch[at].Body):
-					t.Errorf("failure %d: the answer to request %d is not what was sent", n, at)
 				}
+				if got := control.Stats(t).Raw; got != want {
+					t.Errorf("failure %d: %v, and the statistics are %+v, want %+v", i, o.errno, got, want)
+				}
+				asker.Send(t, vmtest.Join(batch...))
+				for at, m := range asker.RecvMany(t, len(batch)) {
+					if m.Seq != batch[at].Seq || !echoes(batch)(at, m) {
+						t.Errorf("failure %d: the next batch's answer %d: %+v", i, at, m)
+					}
+				}
+				return o.happened
 			}
+			every(t, 4, one)
+			if survived == 0 {
+				t.Error("no failure has come to the module")
+			}
+			// The first in the module itself is that of the datagram sent back.
+			f.InModules(t)
+			survived = 0
+			kindsFailed(t)
+			if k := failures(t, 1, one); survived != k {
+				t.Errorf("%d of %d failures in the module are answered in full", survived, k)
+			}
+			if got := kindsFailed(t); got[0] == 0 {
+				t.Errorf("%v: %v, want a piece of a slab among them", kinds, got)
+			}
+		})
+	}
+}
+
+// The answers are much longer than the requests, so their datagram has to grow, and
+// grow again. If it cannot, the next answer begins another.
+func TestGrowing(t *testing.T) {
+	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
+	calm.Must(t, vmtest.DelObjects(""))
+	value := vmtest.Random(t, 700)
+	calm.Must(t, vmtest.NewObject(vmtest.FlagCreate, "there", value))
+	t.Cleanup(func() { calm.Must(t, vmtest.DelObjects("")) })
+
+	f := vmtest.OpenFaults(t)
+	split := 0
+	every(t, 5, func(n int) bool {
+		asker := vmtest.OpenTable(t, vmtest.RawCarrier)
+		var batch []vmtest.Message
+		for range 10 {
+			batch = append(batch, asker.Encode(vmtest.GetObject("there")))
 		}
-		switch missing := next < len(batch); {
-		case errno != 0 && next > 0:
-			t.Errorf("failure %d: %v, and %d answers", n, errno, next)
-		case errno == 0 && missing && !overrun:
-			t.Errorf("failure %d: %d of %d requests are answered, and no loss is told", n, next, len(batch))
-		case !happened && (errno != 0 || overrun || failed > 0 || missing):
-			t.Errorf("nothing failed any more, and yet: %v, told of a loss %v, %d errors, %d answers", errno, overrun, failed, next)
+		o := batched(t, f, n, asker, batch, func(_ int, m vmtest.Message) bool { return holds(t, m, value) })
+		switch {
+		case !o.happened && o.datagrams != 1:
+			t.Errorf("nothing failed any more, and yet there are %d datagrams", o.datagrams)
+		case o.complete(len(batch)) && o.datagrams > 1:
+			split++
 		}
 		if _, ack := asker.Get(t, "there"); ack.Errno != 0 {
 			t.Errorf("failure %d: the next request: %v", n, ack.Errno)
 		}
 		asker.Close()
-		return happened
+		return o.happened
 	})
+	if split < 2 {
+		t.Errorf("%d failures to grow, want 2 at least", split)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -89,10 +90,18 @@ func (o outcome) judge(t *testing.T, n, answers, echoes int) {
 	}
 }
 
-// every calls f with n from 1 on, to let the n-th possible failure happen, until
-// f says that there was none, or the test has failed. An operation that can fail
-// less often than it must have been able to has not been tested.
+// every calls f for each possible failure of an operation that no other test lets
+// fail, and puts their number into the table of a run.
 func every(t *testing.T, least int, f func(n int) (happened bool)) {
+	t.Helper()
+	vmtest.Count(t, "faults", failures(t, least, f))
+}
+
+// failures calls f with n from 1 on, to let the n-th possible failure happen, until
+// f says that there was none, or the test has failed. It returns how many there
+// were. An operation that can fail less often than it must have been able to has
+// not been tested.
+func failures(t *testing.T, least int, f func(n int) (happened bool)) int {
 	t.Helper()
 	n := 1
 	for f(n) && !t.Failed() {
@@ -100,10 +109,10 @@ func every(t *testing.T, least int, f func(n int) (happened bool)) {
 			t.Fatalf("no end after %d failures", most)
 		}
 	}
-	vmtest.Count(t, "faults", n-1)
 	if n-1 < least {
 		t.Errorf("%d possible failures, want %d at least", n-1, least)
 	}
+	return n - 1
 }
 
 func TestObjects(t *testing.T) {
@@ -112,14 +121,17 @@ func TestObjects(t *testing.T) {
 	vmtest.EachCarrier(t, func(t *testing.T, c *vmtest.Carrier) {
 		// Without failures, and on another socket.
 		calm := vmtest.OpenTable(t, c)
-		// Somebody listens, so that events are made.
-		listener := vmtest.Open(t, c.Protocol, 0, 0)
-		c.JoinObjects(t, listener)
-		listener.SetBuffer(t, 16<<20)
+		// Somebody listens on both ways that events take, whatever way the request does.
+		listeners := []*objectHearer{hearObjects(t, vmtest.RawCarrier), hearObjects(t, vmtest.GenlCarrier)}
 
 		// There is a and p0 to p2; the state after each failure is all or nothing.
 		before := append([]string{"a"}, many("p", 3)...)
 		with := append([]string{"a", "new"}, many("p", 3)...)
+		created, changed, deleted := []string{event(vmtest.KindNew, "new")}, []string{event(vmtest.KindChange, "a")}, []string{event(vmtest.KindDel, "a")}
+		var allDeleted []string
+		for _, key := range many("p", 3) {
+			allDeleted = append(allDeleted, event(vmtest.KindDel, key))
+		}
 		tests := []struct {
 			name    string
 			request vmtest.ObjectRequest
@@ -127,27 +139,32 @@ func TestObjects(t *testing.T) {
 			echoes  int
 			after   []string // keys, if it is done
 			change  bool     // the value of a is other, if it is done
+			events  []string // of each group, if it is done
 		}{
-			{"create", vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, "new", other), 0, 0, with, false},
-			{"create, echoed", echoed(vmtest.NewObject(vmtest.FlagCreate, "new", other)), 0, 1, with, false},
-			{"replace", vmtest.NewObject(vmtest.FlagReplace, "a", other), 0, 0, before, true},
-			{"append", vmtest.NewObject(vmtest.FlagAppend, "a", other), 0, 0, before, true},
-			{"get", vmtest.GetObject("a"), 1, 0, before, false},
-			{"delete", vmtest.DelObject("a"), 0, 0, many("p", 3), true},
-			{"delete, echoed", echoed(vmtest.DelObject("a")), 0, 1, many("p", 3), true},
-			{"delete all of a prefix", vmtest.DelObjects("p"), 0, 0, []string{"a"}, false},
-			{"delete all of a prefix, echoed", echoed(vmtest.DelObjects("p")), 0, 3, []string{"a"}, false},
+			{"create", vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, "new", other), 0, 0, with, false, created},
+			{"create, echoed", echoed(vmtest.NewObject(vmtest.FlagCreate, "new", other)), 0, 1, with, false, created},
+			{"replace", vmtest.NewObject(vmtest.FlagReplace, "a", other), 0, 0, before, true, changed},
+			{"append", vmtest.NewObject(vmtest.FlagAppend, "a", other), 0, 0, before, true, changed},
+			{"get", vmtest.GetObject("a"), 1, 0, before, false, nil},
+			{"delete", vmtest.DelObject("a"), 0, 0, many("p", 3), true, deleted},
+			{"delete, echoed", echoed(vmtest.DelObject("a")), 0, 1, many("p", 3), true, deleted},
+			{"delete all of a prefix", vmtest.DelObjects("p"), 0, 0, []string{"a"}, false, allDeleted},
+			{"delete all of a prefix, echoed", echoed(vmtest.DelObjects("p")), 0, 3, []string{"a"}, false, allDeleted},
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				f := vmtest.OpenFaults(t) // of this test's own thread
 				fresh := false            // the table is as before
+				lost := 0
 				every(t, 4, func(n int) bool {
 					if !fresh {
 						calm.Must(t, vmtest.DelObjects(""))
 						for _, key := range before {
 							calm.Must(t, vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, key, value))
 						}
+					}
+					for _, l := range listeners {
+						l.catchUp(t)
 					}
 					asker := vmtest.OpenTable(t, c)
 					r := tt.request
@@ -177,9 +194,27 @@ func TestObjects(t *testing.T) {
 						t.Errorf("failure %d: the next request: %v", n, ack.Errno)
 					}
 					asker.Close()
-					empty(listener)
+
+					var expected []string
+					if done && tt.events != nil {
+						expected = tt.events
+					}
+					for _, l := range listeners {
+						if !l.judge(t, n, expected, o) {
+							lost++
+						}
+					}
+					// The next ones come, and by their numbers whoever missed some knows.
+					calm.Must(t, vmtest.NewObject(vmtest.FlagCreate|vmtest.FlagExcl, "mark"))
+					calm.Must(t, vmtest.DelObject("mark"))
+					for _, l := range listeners {
+						l.next(t, n, event(vmtest.KindNew, "mark"), event(vmtest.KindDel, "mark"))
+					}
 					return o.happened
 				})
+				if tt.events != nil && lost == 0 {
+					t.Error("no failure has lost an event")
+				}
 			})
 		}
 		t.Run("dump", func(t *testing.T) { dump(t, c, calm) })
@@ -308,21 +343,49 @@ func TestEcho(t *testing.T) {
 			})
 		}
 	}
+	// The connector has no errors that it could answer with: a failure behind it is
+	// silence, and counted.
 	t.Run("connector", func(t *testing.T) {
 		f := vmtest.OpenFaults(t)
 		s := vmtest.Open(t, unix.NETLINK_CONNECTOR, 0, 0)
+		silent, answered := 0, 0
 		every(t, 3, func(n int) bool {
+			before := control.Stats(t).Connector
 			req := vmtest.NewCn(uint32(n), 7, vmtest.Random(t, 1000))
 			errno, happened := f.Send(t, n, s, req.Message().Bytes())
-			// The connector answers from a kernel thread in some versions, and a
-			// failure is silence: only what comes is looked at.
-			if errno != 0 && !slices.Contains(clean, errno) {
-				t.Errorf("failure %d: %v", n, errno)
+			size := uint64(16 + vmtest.CnHeader + len(req.Data))
+			want := before
+			switch b, err := s.TryRecv(0); {
+			case errno != 0:
+				if !slices.Contains(clean, errno) || !errors.Is(err, unix.ETIMEDOUT) {
+					t.Errorf("failure %d: %v, and then: % x, %v", n, errno, b, err)
+				}
+			case err == nil:
+				m := vmtest.Parse(t, b)
+				if got := vmtest.ParseCn(t, m[0]); len(m) != 1 || !reflect.DeepEqual(got, req) {
+					t.Errorf("failure %d: the echo is %+v, want %+v", n, m, req)
+				}
+				want.Requests, want.Replies = want.Requests+1, want.Replies+1
+				want.RxBytes, want.TxBytes = want.RxBytes+size, want.TxBytes+size
+				answered++
+			case errors.Is(err, unix.ETIMEDOUT):
+				want.Requests, want.RxBytes, want.Errors = want.Requests+1, want.RxBytes+size, want.Errors+1
+				want.By.Add(unix.ENOMEM, 1)
+				silent++
+			default:
+				t.Errorf("failure %d: receiving: %v", n, err)
 			}
-			empty(s)
+			s.Empty(t)
+			if got := control.Stats(t).Connector; got != want {
+				t.Errorf("failure %d: %v, and the statistics are %+v, want %+v", n, errno, got, want)
+			}
 			s.EchoCn(t, vmtest.NewCn(uint32(n)+most, 7, vmtest.Random(t, 100)))
 			return happened
 		})
+		// What the answer takes: its bytes, and a datagram.
+		if silent < 2 || answered < 1 {
+			t.Errorf("%d times silence and %d answers, want 2 and 1 at least", silent, answered)
+		}
 	})
 }
 
@@ -394,21 +457,23 @@ func TestInit(t *testing.T) {
 	// gone, or could not: some of its failures are not there each time, and then one
 	// of ours is passed over.
 	var missing []string
+	count := 0 // of those of one load, however often they happened
 	for range 3 {
 		// Without the connector, the step before the last, unloading is quick. What is
 		// left are the failures that only a load with it has, behind all others.
-		without := 0
-		every(t, 10, func(n int) bool {
-			without = n - 1
-			return initFails(t, f, n, "connector=0")
-		})
+		without := failures(t, 10, func(n int) bool { return initFails(t, f, n, "connector=0") })
+		count = max(count, without)
 		without = max(0, without-8)
-		every(t, 1, func(n int) bool { return initFails(t, f, without+n, "") })
+		count = max(count, without+failures(t, 1, func(n int) bool { return initFails(t, f, without+n, "") }))
 		log := said()
 		missing = slices.DeleteFunc(slices.Clone(steps), func(step string) bool { return strings.Contains(log, step) })
 		if len(missing) == 0 || t.Failed() {
-			return
+			break
 		}
+	}
+	vmtest.Count(t, "faults", count)
+	if len(missing) == 0 {
+		return
 	}
 	t.Errorf("steps of init did not fail: the log does not say %q", missing)
 }
@@ -447,7 +512,7 @@ func initFails(t *testing.T, f *vmtest.Faults, n int, params string) (happened b
 // A network namespace is made, by another way to memory, or cleanly refused.
 func TestNamespace(t *testing.T) {
 	// So small that there is no other way to memory for it.
-	vmtest.Module(t, "history=1")
+	load(t, "history=1")
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
 	every(t, 3, func(n int) bool {
