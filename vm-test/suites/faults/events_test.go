@@ -368,8 +368,8 @@ func holds(t *testing.T, m vmtest.Message, value []byte) bool {
 // to the module is answered in full, whatever fails.
 func TestPlainEchoes(t *testing.T) {
 	control := vmtest.OpenControl(t)
-	for _, sizes := range [][]int{{100, 0, 33, 500}, {5000, 9000, 1, 7000}} {
-		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
+	for name, sizes := range map[string][]int{"short": {100, 0, 33, 500}, "long": {5000, 9000, 1, 7000}} {
+		t.Run(name, func(t *testing.T) {
 			f := vmtest.OpenFaults(t)
 			asker := vmtest.OpenTable(t, vmtest.RawCarrier)
 			var batch []vmtest.Message
@@ -405,9 +405,6 @@ func TestPlainEchoes(t *testing.T) {
 				return o.happened
 			}
 			every(t, 4, one)
-			if survived == 0 {
-				t.Error("no failure has come to the module")
-			}
 			// The first in the module itself is that of the datagram sent back.
 			f.InModules(t)
 			survived = 0
@@ -433,7 +430,7 @@ func TestGrowing(t *testing.T) {
 
 	f := vmtest.OpenFaults(t)
 	split := 0
-	every(t, 5, func(n int) bool {
+	one := func(n int) bool {
 		asker := vmtest.OpenTable(t, vmtest.RawCarrier)
 		var batch []vmtest.Message
 		for range 10 {
@@ -451,7 +448,12 @@ func TestGrowing(t *testing.T) {
 		}
 		asker.Close()
 		return o.happened
-	})
+	}
+	every(t, 5, one)
+	// It grows twice, and one of them is passed over if the kernel has another failure
+	// before it this time. In the module alone there are few.
+	f.InModules(t)
+	failures(t, 3, one)
 	if split < 2 {
 		t.Errorf("%d failures to grow, want 2 at least", split)
 	}

@@ -5,6 +5,7 @@ package faults_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestKinds(t *testing.T) {
 	payload := vmtest.Random(t, 20000)
 	s := vmtest.Open(t, vmtest.NetlinkTest, 0, 0)
 	var all failed
-	failures(t, 4, func(n int) bool {
+	one := func(n int) bool {
 		kindsFailed(t)
 		errno, happened := f.Send(t, n, s, vmtest.NewEcho(uint32(n), payload).Bytes())
 		now := kindsFailed(t)
@@ -78,7 +79,11 @@ func TestKinds(t *testing.T) {
 			t.Errorf("failure %d of kind %v shows as %v", n, now, errno)
 		}
 		return happened
-	})
+	}
+	// One is passed over if the kernel has another before it this time.
+	for i := 0; i < 3 && slices.Contains(all[:], 0) && !t.Failed(); i++ {
+		failures(t, 4, one)
+	}
 	t.Logf("%v: %v", kinds, all)
 	for i, kind := range kinds {
 		if all[i] == 0 {
