@@ -87,7 +87,7 @@ test-debug: commands
 test-long: commands
 	@tools/deps vm
 	NLVM_FLAGS="$$NLVM_FLAGS --env NLPEER_LONG=1" $(nlvm) matrix --kernel $(KERNEL) $(if $(FRESH),--fresh) --out build/long \
-		beacon bounds lifecycle netns storm
+		beacon bounds connector lifecycle netns storm
 
 ## make coverage		which lines the tests reach, by the suites on that kernel
 coverage: commands

@@ -154,7 +154,7 @@ func TestEchoDeadline(t *testing.T) {
 	vmtest.Module(t)
 	for _, args := range []string{"-f", "-f --batch 64", "--batch 64 -i 0"} {
 		for range 3 {
-			got := run(t, "", append(strings.Fields("nlecho -q -w 1 -s 64"), strings.Fields(args)...)...)
+			got := run(t, "", append(strings.Fields("nlecho -q -w 0.5 -s 64"), strings.Fields(args)...)...)
 			if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, " 0% loss") {
 				t.Errorf("%s: %+v", args, got)
 			}

@@ -366,7 +366,8 @@ func TestEnd(t *testing.T) {
 // a request on its way, so this is also where a module that does not wait for
 // them falls over; with one processor there is less to fall over.
 func TestUnloadWhileSendersRun(t *testing.T) {
-	const rounds, senders = 50, 3
+	const senders = 3
+	rounds := vmtest.Scale(10, 50)
 	if vmtest.Loaded() {
 		vmtest.Unload(t)
 	}
@@ -417,5 +418,6 @@ func TestUnloadWhileSendersRun(t *testing.T) {
 		})
 	}
 	vmtest.Together(fs...)
+	vmtest.Count(t, "loads and unloads while senders run", rounds)
 	t.Logf("%d answers, %d times nobody", answers.Load(), silences.Load())
 }

@@ -84,8 +84,9 @@ func TestUnloadWhileTheBeaconRuns(t *testing.T) {
 // Senders by both protocols go on while the module comes and goes. Each gets
 // either its answer or one of few errors that say that nobody is there.
 func TestUnloadWhileSendersRun(t *testing.T) {
-	const rounds = 50
+	rounds := vmtest.Scale(15, 50)
 	unloaded(t)
+	vmtest.Count(t, "loads and unloads while senders run", rounds)
 	var done atomic.Bool
 	var raw, genl atomic.Int64 // answers
 	payload := []byte("is anybody there")
