@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,22 +22,25 @@ import (
 )
 
 // What the kernel writes over memory that is free, and over its red zones.
-var poison = [][]byte{{0x6b, 0x6b}, {0x5a, 0x5a}, {0xbb, 0xbb}, {0xcc, 0xcc}}
+var poison = [][]byte{{0x6b, 0x6b}, {0x5a, 0x5a}, {0xbb, 0xbb}, {0xcc, 0xcc}, {pagePoison, pagePoison}}
+
+// slabMax is the largest memory that comes of a cache. Datagrams that are longer
+// are made of whole pages.
+const slabMax = 8192
 
 // watch is all sockets of a test, and what came by them.
 type watch struct {
 	family  uint16
 	sockets map[*vmtest.Socket]int // their protocols
 	kinds   map[string]int
+	large   map[string]int // those in datagrams of whole pages
 	bytes   int
 }
 
 func newWatch(t *testing.T) *watch {
 	t.Helper()
-	if b, err := os.ReadFile("/sys/kernel/slab/kmalloc-512/poison"); os.Getenv("NLVM_KERNEL") != "debug" && (err != nil || string(b) != "1\n") {
-		t.Fatalf("free memory is not poisoned, so this shows nothing: %q, %v", b, err)
-	}
-	return &watch{family: vmtest.Nlpeer(t).ID, sockets: map[*vmtest.Socket]int{}, kinds: map[string]int{}}
+	poisoned(t)
+	return &watch{family: vmtest.Nlpeer(t).ID, sockets: map[*vmtest.Socket]int{}, kinds: map[string]int{}, large: map[string]int{}}
 }
 
 func (w *watch) open(t *testing.T, protocol int, portID, groups uint32) *vmtest.Socket {
@@ -93,6 +95,9 @@ func (w *watch) look(t *testing.T, s *vmtest.Socket, protocol int, b []byte) {
 			t.Errorf("%s: port ID %d, the receiver has %d", kind, m.PortID, s.PortID)
 		}
 		w.kinds[kind]++
+		if len(b) > slabMax {
+			w.large[kind]++
+		}
 	}
 }
 
@@ -238,6 +243,13 @@ func TestEveryByte(t *testing.T) {
 		send(genl, vmtest.NewGenl(f.ID, vmtest.CmdEcho, 0, attr, vmtest.Attr{Type: 9, Data: p}))
 		send(rtnl, vmtest.NewRtnl(unix.RTM_GETADDRLABEL, 0, vmtest.Attr{Type: 99, Data: p}))
 	}
+	// Short ones in a long datagram, with an acknowledgment, and so not sent back
+	// as they came.
+	var many []vmtest.Message
+	for n := range 400 {
+		many = append(many, vmtest.NewEcho(0, plain(n%70)))
+	}
+	send(raw, append(many, ack(vmtest.NewEcho(0, nil)))...)
 
 	// Objects with values and keys of all remainders, events of them, dumps.
 	tables := map[*vmtest.Carrier]*vmtest.Socket{vmtest.RawCarrier: raw, vmtest.GenlCarrier: genl, vmtest.RtnlCarrier: rtnl}
@@ -267,6 +279,16 @@ func TestEveryByte(t *testing.T) {
 			ask(c, r)
 		}
 		ask(c, vmtest.DelObjects(""))
+		// As large as they can be: they, the answers about them and their events.
+		for n := range 4 {
+			r := vmtest.NewObject(vmtest.FlagCreate, strings.Repeat("L", 1+n), plain(4000-n), plain(3999-n), plain(3998-n))
+			r.Flags |= unix.NLM_F_ECHO
+			ask(c, r)
+			ask(c, vmtest.GetObject(strings.Repeat("L", 1+n)))
+			r = vmtest.DelObject(strings.Repeat("L", 1+n))
+			r.Flags |= unix.NLM_F_ECHO
+			ask(c, r)
+		}
 	}
 	// An object that the first datagram of a dump has no room for.
 	ask(vmtest.RtnlCarrier, vmtest.NewObject(vmtest.FlagCreate, "large", plain(4000), plain(4000), plain(4000), plain(4000)))
@@ -286,6 +308,9 @@ func TestEveryByte(t *testing.T) {
 		send(genl, ack(vmtest.NewGenl(f.ID, vmtest.CmdBeaconSet, 0, set(vmtest.BeaconSize, n), set(vmtest.BeaconConnector, 1),
 			set(vmtest.BeaconPacked, 5), set(vmtest.BeaconBurst, 3))))
 		send(genl, vmtest.NewGenl(f.ID, vmtest.CmdBeaconGet, 0))
+	}
+	for n := range uint32(4) {
+		send(genl, ack(vmtest.NewGenl(f.ID, vmtest.CmdBeaconSet, 0, set(vmtest.BeaconSize, 4096-n), set(vmtest.BeaconBurst, 5))))
 	}
 	send(genl, vmtest.NewGenl(f.ID, vmtest.CmdBeaconSet, 0), vmtest.NewGenl(f.ID, vmtest.CmdStatsGet, 0))
 	for _, group := range []uint32{1, 2, 3, vmtest.GroupBeacon, vmtest.GenlGroupObjects, vmtest.GroupConnector, 99} {
@@ -329,5 +354,16 @@ func TestEveryByte(t *testing.T) {
 	}
 	if len(w.kinds) != 0 {
 		t.Errorf("messages of other kinds: %v", w.kinds)
+	}
+	t.Logf("in datagrams of more than %d bytes: %v", slabMax, w.large)
+	for _, kind := range []string{
+		"raw echo", "raw event", "raw object", "raw acknowledgment", "raw error",
+		"generic echo", "generic event", "generic event of the past", "generic object", "generic error",
+		"rtnetlink object or echo", "rtnetlink object deleted", "rtnetlink error",
+		"connector echo",
+	} {
+		if w.large[kind] == 0 {
+			t.Errorf("no message of this kind in memory of whole pages: %s", kind)
+		}
 	}
 }

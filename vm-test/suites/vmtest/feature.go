@@ -26,6 +26,7 @@ const (
 	FaultsOnRequest  Feature = "faults on request"
 	Coverage         Feature = "a thread is told what code it reaches"
 	PlainMemory      Feature = "memory without a detector's share"
+	PagePoison       Feature = "free pages that are poisoned on request"
 	MemoryGroups     Feature = "control groups for memory"
 	ChargeRefused    Feature = "a full control group refuses memory to a task that must not be killed"
 	Detectors        Feature = "detectors of mistakes, which cost time"
@@ -49,6 +50,7 @@ var has = map[Feature][]version{
 	QueueTraced:      {{6, 1}},
 	HistTriggers:     {{6, 1}},
 	PlainMemory:      {{5, 10}},
+	PagePoison:       {{5, 10}},
 	MemoryGroups:     {{5, 10}},
 	ChargeRefused:    {{6, 1}},
 	ProcForAnybody:   {{6, 6}},
@@ -58,6 +60,7 @@ var has = map[Feature][]version{
 // with the kernels that have not got them.
 var left = map[Feature][]string{
 	PlainMemory: {"debug"},
+	PagePoison:  {"debug", "races"},
 	QueueTraced: {"debug", "races"},
 }
 
