@@ -67,6 +67,7 @@ var detectors = []struct {
 		`BUG [\w-]+ \(`,       // BUG kmalloc-64 (Tainted: …): Poison overwritten
 		`.*still has objects`, // kmem_cache_destroy; slab cache … still has objects
 		`Objects remaining in`)},
+	{"page poison", headlines(`pagealloc: (memory corruption|single bit error)`)}, // of page_poison=1
 	{"kmemleak", headlines(
 		`kmemleak: \d+ new suspected`,
 		`kmemleak: (Cannot allocate|Memory pool empty|Kernel memory leak detector disabled)`)},

@@ -44,6 +44,8 @@ var complaints = []struct{ text, detector string }{
 	{"watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:85]", "lockup"},
 	{"BUG kmalloc-64 (Tainted: G           O      ): Poison overwritten", "SLUB"},
 	{"BUG kmalloc-rnd-03-64 (Not tainted): Object already free", "SLUB"},
+	{"pagealloc: memory corruption", "page poison"},
+	{"pagealloc: single bit error", "page poison"},
 	{"kernel BUG at net/netlink/af_netlink.c:400!", "BUG"},
 	{"Oops: 0002 [#1] PREEMPT SMP NOPTI", "oops"},
 	{"Oops: general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] PREEMPT SMP", "oops"},

@@ -158,7 +158,7 @@ func TestUnloadWhileSendersRun(t *testing.T) {
 			}
 		}
 	})
-	if raw.Load() < 2*rounds || genl.Load() < 2*rounds {
+	if n := int64(2 * rounds); raw.Load() < n || genl.Load() < n {
 		t.Errorf("%d answers by raw, %d by genl in %d rounds", raw.Load(), genl.Load(), rounds)
 	}
 	nothingLeft(t)
