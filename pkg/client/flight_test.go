@@ -37,7 +37,7 @@ func (u *user) requests(n int) (all []wire.Message, from uint32) {
 func (u *user) received() (all []wire.Message, from uint32) {
 	u.t.Helper()
 	b := make([]byte, 256<<10)
-	l, sa, err := unix.Recvfrom(u.fd, b, 0)
+	l, sa, err := u.recv(b)
 	if err != nil {
 		u.t.Fatal(err)
 	}

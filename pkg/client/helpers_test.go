@@ -144,11 +144,21 @@ func newUser(t testing.TB) *user {
 	return &user{t, fd, sa.(*unix.SockaddrNetlink).Pid}
 }
 
+// recv is recvfrom, also after a signal of the Go runtime's: the kernel restarts no
+// call on a socket with a time limit.
+func (u *user) recv(b []byte) (n int, sa unix.Sockaddr, err error) {
+	for {
+		if n, sa, err = unix.Recvfrom(u.fd, b, 0); err != unix.EINTR {
+			return n, sa, err
+		}
+	}
+}
+
 // receive returns the next request and who sent it.
 func (u *user) receive() (m wire.Message, from uint32) {
 	u.t.Helper()
 	b := make([]byte, 128<<10)
-	n, sa, err := unix.Recvfrom(u.fd, b, 0)
+	n, sa, err := u.recv(b)
 	if err != nil {
 		u.t.Fatalf("no request: %v", err)
 	}

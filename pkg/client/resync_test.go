@@ -47,7 +47,7 @@ func serveEvents(t *testing.T, u *user, dumps ...dump) <-chan result[[]since] {
 	return async(func() (asked []since, err error) {
 		for _, d := range dumps {
 			b := make([]byte, 4096)
-			n, sa, err := unix.Recvfrom(u.fd, b, 0)
+			n, sa, err := u.recv(b)
 			if err != nil {
 				return asked, fmt.Errorf("no request: %w", err)
 			}
