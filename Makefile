@@ -83,7 +83,7 @@ test-debug: commands
 	@tools/deps debug
 	tools/test-debug
 
-## make test-long		all of what is promised in numbers, see docs/testing.md (20 minutes)
+## make test-long		all of what is promised in numbers, see docs/testing.md (4 minutes)
 test-long: commands
 	@tools/deps vm
 	NLVM_FLAGS="$$NLVM_FLAGS --env NLPEER_LONG=1" $(nlvm) matrix --kernel $(KERNEL) $(if $(FRESH),--fresh) --out build/long \
