@@ -129,9 +129,9 @@ func ringsWork(t *testing.T, fd int, want []byte) {
 func starve(t *testing.T, f func()) {
 	t.Helper()
 	for _, kind := range []string{"failslab", "fail_page_alloc"} {
-		set(t, kind+"/probability", "100")
-		set(t, kind+"/times", "-1")
-		set(t, kind+"/task-filter", "Y")
+		vmtest.SetFault(t, kind+"/probability", "100")
+		vmtest.SetFault(t, kind+"/times", "-1")
+		vmtest.SetFault(t, kind+"/task-filter", "Y")
 	}
 	const file = "/proc/thread-self/make-it-fail" // OpenFaults keeps us on the thread
 	if err := os.WriteFile(file, []byte("1"), 0); err != nil {
@@ -289,9 +289,7 @@ func faultsMmap(t *testing.T, want []byte) {
 	nothingHeld(t)
 	f := vmtest.OpenFaults(t)
 	// kmemleak's note of what to search in an area is no loss, but nlvm takes it for one.
-	start, end := function(t, "kmemleak_scan_area")
-	set(t, "failslab/reject-start", start)
-	set(t, "failslab/reject-end", end)
+	vmtest.SetFaultSpace(t, "failslab/reject", "kmemleak_scan_area")
 	const length = requestsAt // of the mapping; all of the rings are made
 	far := uint64(1) << 44    // where nothing is, and so no page tables are
 	try := func(fd, n int) (unix.Errno, bool) {
@@ -411,42 +409,4 @@ func faultsSysfs(t *testing.T, want []byte) {
 		}
 		return errno, happened
 	}), unix.ENOMEM, unix.EFAULT)
-}
-
-// set sets one of the attributes of fault injection until the test ends.
-func set(t *testing.T, attribute, value string) {
-	t.Helper()
-	file := filepath.Join("/sys/kernel/debug", attribute)
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(file, bytes.TrimSpace(before), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.WriteFile(file, []byte(value), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// function is where the kernel has one of its functions, and where the next begins.
-func function(t *testing.T, name string) (start, end string) {
-	t.Helper()
-	b, err := os.ReadFile("/proc/kallsyms")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		switch {
-		case start != "" && fields[0] != start:
-			return "0x" + start, "0x" + fields[0]
-		case slices.Contains(fields[2:], name):
-			start = fields[0]
-		}
-	}
-	t.Fatalf("no function %s in /proc/kallsyms", name)
-	return "", ""
 }

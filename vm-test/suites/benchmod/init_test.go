@@ -26,12 +26,10 @@ func TestInit(t *testing.T) {
 	// One of ours is passed over where a load has one allocation less before it than the
 	// load before. So neither the kernel's counters of executed lines count here, which
 	// remember earlier loads, nor the pages of caches that just ran empty.
-	start, end := function(t, "__gcov_init")
-	set(t, "failslab/reject-start", start)
-	set(t, "failslab/reject-end", end)
-	set(t, "fail_page_alloc/require-end", "0")
-	set(t, "failslab/verbose", "2")
-	set(t, "failslab/verbose_ratelimit_interval_ms", "0")
+	vmtest.SetFaultSpace(t, "failslab/reject", "__gcov_init")
+	vmtest.SetFault(t, "fail_page_alloc/require-end", "0")
+	vmtest.SetFault(t, "failslab/verbose", "2")
+	vmtest.SetFault(t, "failslab/verbose_ratelimit_interval_ms", "0")
 
 	file := filepath.Join(filepath.Dir(os.Getenv("NLVM_MODULE")), name+".ko")
 	load := func() {
@@ -92,9 +90,7 @@ func TestInit(t *testing.T) {
 	for _, step := range steps {
 		if failed[step] == 0 {
 			t.Logf("%s was passed over", step)
-			start, end := function(t, step)
-			set(t, "failslab/require-start", start)
-			set(t, "failslab/require-end", end)
+			vmtest.SetFaultSpace(t, "failslab/require", step)
 			all()
 		}
 	}

@@ -85,7 +85,7 @@ func ask(s *vmtest.Socket, r vmtest.ObjectRequest) unix.Errno {
 func controlGroup(t *testing.T) *os.File {
 	t.Helper()
 	const root = "/sys/fs/cgroup"
-	vmtest.Need(t, vmtest.MemoryGroups, strings.Contains(read(t, root+"/cgroup.controllers"), "memory"))
+	vmtest.Need(t, vmtest.MemoryGroups, strings.Contains(vmtest.ReadFile(t, root+"/cgroup.controllers"), "memory"))
 	if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+memory"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestChargedToItsCause(t *testing.T) {
 				unix.Poll(nil, 20)
 			}
 			out, err := c.end()
-			events := strings.Join(strings.Fields(read(t, group.Name()+"/memory.events")), " ")
+			events := strings.Join(strings.Fields(vmtest.ReadFile(t, group.Name()+"/memory.events")), " ")
 			t.Logf("the kernel took %.1f MiB of %d: %s, %v; %s", mib(peak), groupMax>>20, out, err, events)
 
 			// A few things of a namespace are the kernel's own, and charged to nobody.

@@ -143,7 +143,7 @@ var deleteAll = vmtest.Register("delete all objects", func() (string, error) {
 // kernelTime is how long a process has been in the kernel, in hundredths of a second.
 func kernelTime(t *testing.T, pid int) (n int) {
 	t.Helper()
-	_, after, _ := strings.Cut(read(t, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+	_, after, _ := strings.Cut(vmtest.ReadFile(t, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
 	if _, err := fmt.Sscan(strings.Fields(after)[12], &n); err != nil {
 		t.Fatal(err)
 	}

@@ -87,15 +87,6 @@ func TestMemory(t *testing.T) {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-func read(t *testing.T, file string) string {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // emptyNamespace is what one costs that nobody uses, nlpeer's part and all.
 func emptyNamespace(t *testing.T) int {
 	t.Helper()

@@ -39,13 +39,9 @@ func kindsFailed(t *testing.T) (all failed) {
 	t.Helper()
 	for i, kind := range kinds {
 		file := filepath.Join("/sys/kernel/debug", kind, "times")
-		b, err := os.ReadFile(file)
+		left, err := strconv.Atoi(strings.TrimSpace(vmtest.ReadFile(t, file)))
 		if err != nil {
 			t.Fatal(err)
-		}
-		left, err := strconv.Atoi(strings.TrimSpace(string(b)))
-		if err != nil {
-			t.Fatalf("%s: %q", file, b)
 		}
 		if all[i] = plenty - left; left == plenty {
 			continue

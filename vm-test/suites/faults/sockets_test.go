@@ -50,7 +50,7 @@ func holding(t *testing.T) (h held) {
 		t.Fatal(err)
 	}
 	h.descriptors = len(fds)
-	if _, err := fmt.Sscan(read(t, "/sys/module/nlpeer/refcnt"), &h.module); err != nil {
+	if _, err := fmt.Sscan(vmtest.ReadFile(t, "/sys/module/nlpeer/refcnt"), &h.module); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -60,19 +60,10 @@ func holding(t *testing.T) (h held) {
 // closed is among them until nobody can look at it any more.
 func sockets(t *testing.T) (n int) {
 	t.Helper()
-	if _, err := fmt.Sscanf(read(t, "/proc/thread-self/net/sockstat"), "sockets: used %d", &n); err != nil || n == 0 {
+	if _, err := fmt.Sscanf(vmtest.ReadFile(t, "/proc/thread-self/net/sockstat"), "sockets: used %d", &n); err != nil || n == 0 {
 		t.Fatalf("%d sockets: %v", n, err)
 	}
 	return n
-}
-
-func read(t *testing.T, file string) string {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 // A socket is made, bound and made a member of a group, or cleanly refused: nothing

@@ -3,12 +3,8 @@
 package lifecycle_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,9 +80,7 @@ func TestUnloadWithFaults(t *testing.T) {
 	f := vmtest.OpenFaults(t)
 	f.InModules(t)
 	// kmemleak's note of an allocation is half of all allocations, and no loss.
-	start, end := function(t, "__alloc_object")
-	set(t, "failslab/reject-start", start)
-	set(t, "failslab/reject-end", end)
+	vmtest.SetFaultSpace(t, "failslab/reject", "__alloc_object")
 	unloaded(t)
 	there := vmtest.NewNet(t)
 	name := append([]byte("nlpeer"), 0)
@@ -155,21 +149,17 @@ func TestNamespaceEndsWithoutMemory(t *testing.T) {
 	const most, events = 1000, 2
 	failed := func() int {
 		t.Helper()
-		b, err := os.ReadFile("/sys/kernel/debug/failslab/times")
-		if err != nil {
-			t.Fatal(err)
-		}
-		left, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		left, err := strconv.Atoi(strings.TrimSpace(vmtest.ReadFile(t, "/sys/kernel/debug/failslab/times")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return most - left
 	}
-	set(t, "failslab/times", fmt.Sprint(most))
-	set(t, "failslab/probability", "100") // of all tasks: a kernel thread ends it
+	vmtest.SetFault(t, "failslab/times", fmt.Sprint(most))
+	vmtest.SetFault(t, "failslab/probability", "100") // of all tasks: a kernel thread ends it
 	n.Close()
 	vmtest.Until(t, "the namespace has asked for its last events", func() bool { return failed() >= events })
-	set(t, "failslab/probability", "0")
+	vmtest.SetFault(t, "failslab/probability", "0")
 	vmtest.Count(t, "faults", failed())
 
 	l.Empty(t)
@@ -184,42 +174,4 @@ func TestNamespaceEndsWithoutMemory(t *testing.T) {
 	}
 	nothingLeft(t)
 	l.Ended(t)
-}
-
-// set sets one of the attributes of fault injection until the test ends.
-func set(t *testing.T, attribute, value string) {
-	t.Helper()
-	file := filepath.Join("/sys/kernel/debug", attribute)
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(file, bytes.TrimSpace(before), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.WriteFile(file, []byte(value), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// function is where the kernel has one of its functions, and where the next begins.
-func function(t *testing.T, name string) (start, end string) {
-	t.Helper()
-	b, err := os.ReadFile("/proc/kallsyms")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		switch {
-		case start != "" && fields[0] != start:
-			return "0x" + start, "0x" + fields[0]
-		case slices.Contains(fields[2:], name):
-			start = fields[0]
-		}
-	}
-	t.Fatalf("no function %s in /proc/kallsyms", name)
-	return "", ""
 }

@@ -50,7 +50,7 @@ func TestSockets(t *testing.T) {
 				return nil
 			}
 			all := objects(t, got.stdout)
-			me := []object{{"pid": os.Getpid(), "name": strings.TrimSpace(read(t, "/proc/self/comm"))}}
+			me := []object{{"pid": os.Getpid(), "name": strings.TrimSpace(vmtest.ReadFile(t, "/proc/self/comm"))}}
 			line := user.Line(t)
 			find(all, object{"type": "socket", "protocol": 2, "name": "usersock", "port": 5000, "groups": []int{1, 32},
 				"receive_queue": line.Rmem, "drops": line.Drops, "references": 2, "owners": me})
@@ -101,13 +101,4 @@ func TestSockets(t *testing.T) {
 			}
 		})
 	}
-}
-
-func read(t *testing.T, file string) string {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

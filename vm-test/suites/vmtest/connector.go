@@ -93,7 +93,7 @@ func (s *Socket) EchoCn(t testing.TB, req Cn) {
 // OnConnector reports whether the connector lists a callback of a name.
 func OnConnector(t testing.TB, name string) bool {
 	t.Helper()
-	for line := range strings.Lines(string(proc(t, "/proc/net/connector"))) {
+	for line := range strings.Lines(ReadFile(t, "/proc/net/connector")) {
 		if f := strings.Fields(line); len(f) > 0 && f[0] == name {
 			return true
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,34 @@ func writeDebug(t testing.TB, file, value string) {
 	}
 }
 
+// SetFault sets an attribute of fault injection, such as failslab/probability, until
+// the test ends.
+func SetFault(t testing.TB, attribute, value string) {
+	t.Helper()
+	before := strings.TrimSpace(ReadFile(t, filepath.Join("/sys/kernel/debug", attribute)))
+	t.Cleanup(func() { writeDebug(t, attribute, before) })
+	writeDebug(t, attribute, value)
+}
+
+// SetFaultSpace sets two of them, such as failslab/require-start and -end, to where the
+// kernel has one of its functions, and where the next begins.
+func SetFaultSpace(t testing.TB, attributes, function string) {
+	t.Helper()
+	start := ""
+	for line := range strings.Lines(ReadFile(t, "/proc/kallsyms")) {
+		fields := strings.Fields(line)
+		switch {
+		case start != "" && fields[0] != start:
+			SetFault(t, attributes+"-start", "0x"+start)
+			SetFault(t, attributes+"-end", "0x"+fields[0])
+			return
+		case slices.Contains(fields[2:], function):
+			start = fields[0]
+		}
+	}
+	t.Fatalf("no function %s in /proc/kallsyms", function)
+}
+
 // InModules lets only what modules do fail, until the test ends: the kernel's
 // own part of the same system call counts no more.
 func (f *Faults) InModules(t testing.TB) {
@@ -75,7 +104,7 @@ func (f *Faults) InModules(t testing.TB) {
 // moduleSpace is where this kernel has modules: above all of its own.
 func moduleSpace(t testing.TB) (start, end uint64) {
 	t.Helper()
-	for line := range strings.Lines(string(proc(t, "/proc/kallsyms"))) {
+	for line := range strings.Lines(ReadFile(t, "/proc/kallsyms")) {
 		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "_end" {
 			kernelEnd, err := strconv.ParseUint(fields[0], 16, 64)
 			if err != nil || kernelEnd == 0 {

@@ -13,7 +13,7 @@ import (
 func KernelMemory(t testing.TB) int64 {
 	t.Helper()
 	kib := map[string]int64{}
-	for line := range strings.Lines(string(proc(t, "/proc/meminfo"))) {
+	for line := range strings.Lines(ReadFile(t, "/proc/meminfo")) {
 		var name string
 		var n int64
 		if _, err := fmt.Sscan(line, &name, &n); err == nil {

@@ -3,7 +3,6 @@
 package vmtest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -96,7 +95,7 @@ func Unload(t testing.TB) {
 			break
 		}
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-			t.Fatalf("rmmod nlpeer: %v; sockets:\n%s", err, proc(t, "/proc/net/netlink"))
+			t.Fatalf("rmmod nlpeer: %v; sockets:\n%s", err, ReadFile(t, "/proc/net/netlink"))
 		}
 		unix.Select(0, nil, nil, nil, &unix.Timeval{Usec: 10000})
 	}
@@ -149,7 +148,7 @@ type NetlinkSocket struct {
 func Sockets(t testing.TB) []NetlinkSocket {
 	t.Helper()
 	var all []NetlinkSocket
-	for i, line := range bytes.Split(bytes.TrimSpace(proc(t, "/proc/thread-self/net/netlink")), []byte("\n")) {
+	for i, line := range strings.Split(strings.TrimSpace(ReadFile(t, "/proc/thread-self/net/netlink")), "\n") {
 		if i == 0 {
 			continue
 		}
@@ -182,11 +181,12 @@ func (s *Socket) Line(t testing.TB) NetlinkSocket {
 	return NetlinkSocket{}
 }
 
-func proc(t testing.TB, path string) []byte {
+// ReadFile returns what is in a file of the guest, such as those in /proc.
+func ReadFile(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return string(b)
 }
