@@ -321,14 +321,20 @@ func echoes(batch []vmtest.Message) func(at int, m vmtest.Message) bool {
 	}
 }
 
-// Several requests in one datagram, of all sorts.
-func TestBatch(t *testing.T) {
+// there makes one object of random bytes, which is the only one, until the test ends.
+func there(t *testing.T, size int) (value []byte) {
+	t.Helper()
 	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
 	calm.Must(t, vmtest.DelObjects(""))
-	value := vmtest.Random(t, 2000)
+	value = vmtest.Random(t, size)
 	calm.Must(t, vmtest.NewObject(vmtest.FlagCreate, "there", value))
 	t.Cleanup(func() { calm.Must(t, vmtest.DelObjects("")) })
+	return value
+}
 
+// Several requests in one datagram, of all sorts.
+func TestBatch(t *testing.T) {
+	value := there(t, 2000)
 	f := vmtest.OpenFaults(t)
 	every(t, 10, func(n int) bool {
 		asker := vmtest.OpenTable(t, vmtest.RawCarrier)
@@ -422,12 +428,7 @@ func TestPlainEchoes(t *testing.T) {
 // The answers are much longer than the requests, so their datagram has to grow, and
 // grow again. If it cannot, the next answer begins another.
 func TestGrowing(t *testing.T) {
-	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
-	calm.Must(t, vmtest.DelObjects(""))
-	value := vmtest.Random(t, 700)
-	calm.Must(t, vmtest.NewObject(vmtest.FlagCreate, "there", value))
-	t.Cleanup(func() { calm.Must(t, vmtest.DelObjects("")) })
-
+	value := there(t, 700)
 	f := vmtest.OpenFaults(t)
 	split := 0
 	one := func(n int) bool {
