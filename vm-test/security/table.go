@@ -68,6 +68,14 @@ func (r Row) change(results map[int]string, handed map[int]string) Row {
 	return r
 }
 
+// others is sending to who is not the kernel, which is the kernel's own to allow.
+func others(carrier string) []Row {
+	return []Row{
+		admin(carrier, "send to a group", eperm),
+		admin(carrier, "send to another's port", eperm).change(map[int]string{1: refused, 2: refused}, nil),
+	}
+}
+
 // tricked is an operation in which the privilege of who opened the socket counts
 // as well: on a socket that is connected to the kernel, so that no address with
 // the message says that the kernel is meant; and where the kernel may do it only
@@ -98,13 +106,12 @@ func Table() []Row {
 
 	add(anybody("raw", "echo"))
 	add(objects("raw", ours)...)
+	add(others("raw")...)
 	add(
 		anybody("raw", "join groups at bind"),
 		anybody("raw", "join a group"),
 		// NETLINK_LISTEN_ALL_NSID; who hears what is decided by the namespaces that have IDs.
 		admin("raw", "hear all namespaces", eperm),
-		admin("raw", "send to a group", eperm),
-		admin("raw", "send to another's port", eperm).change(map[int]string{1: refused, 2: refused}, nil),
 		machine("raw", "a receive buffer above net.core.rmem_max", eperm),
 	)
 
@@ -124,6 +131,7 @@ func Table() []Row {
 		anybody("generic", "join the group objects"),
 		admin("generic", "hear all namespaces", eperm),
 	)
+	add(others("generic")...)
 
 	add(anybody("rtnetlink", "echo"))
 	for _, r := range objects("rtnetlink", eperm) {
@@ -132,6 +140,7 @@ func Table() []Row {
 		}
 		add(r)
 	}
+	add(others("rtnetlink")...)
 
 	// The connector is in the initial network namespace alone.
 	add(
@@ -139,6 +148,10 @@ func Table() []Row {
 		admin("connector", "join the group at bind", eperm),
 		admin("connector", "join the group", eperm),
 	)
+	// What goes to a group goes to the kernel as well, and is refused where that is not.
+	for _, r := range others("connector") {
+		add(r.change(map[int]string{1: refused, 2: refused}, nil))
+	}
 	return all
 }
 

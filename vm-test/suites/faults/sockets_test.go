@@ -71,7 +71,7 @@ func sockets(t *testing.T) (n int) {
 func TestSockets(t *testing.T) {
 	calm := vmtest.OpenTable(t, vmtest.RawCarrier)
 	calm.Must(t, vmtest.DelObjects(""))
-	family, there := vmtest.Nlpeer(t), sockets(t)
+	family, before := vmtest.Nlpeer(t), sockets(t)
 	for _, c := range []struct {
 		name     string
 		protocol int
@@ -207,5 +207,5 @@ func TestSockets(t *testing.T) {
 			})
 		})
 	}
-	vmtest.Until(t, "the sockets are gone", func() bool { return sockets(t) <= there })
+	vmtest.Until(t, "the sockets are gone", func() bool { return sockets(t) <= before })
 }

@@ -197,12 +197,6 @@ func attempts() []attempt {
 			return name(err)
 		}
 	}
-	user := func(text string, to *unix.SockaddrNetlink) func(a *actor) string {
-		return func(a *actor) string {
-			to.Family = unix.AF_NETLINK
-			return name(unix.Sendto(a.sockets[0].FD, vmtest.NewEcho(9, []byte(text)).Bytes(), unix.MSG_DONTWAIT, to))
-		}
-	}
 	genl := func(cmd uint8, flags uint16, attrs ...vmtest.Attr) func(a *actor) string {
 		return func(a *actor) string {
 			m := vmtest.NewGenl(a.family, cmd, 0, attrs...)
@@ -214,6 +208,19 @@ func attempts() []attempt {
 		return genl(vmtest.CmdBeaconSet, 0, vmtest.Attr{Type: typ, Data: vmtest.U32(v)})
 	}
 	text := vmtest.Attr{Type: 1, Data: []byte("who am I")}
+
+	for i, w := range witnesses {
+		send := func(operation string, to *unix.SockaddrNetlink) {
+			row := w.carrier + ": " + operation
+			add(row, func(a *actor) string {
+				m := vmtest.NewEcho(0, []byte(row))
+				m.Flags = 0 // no request: what goes to a group goes to the kernel as well
+				return name(unix.Sendto(a.sockets[i].FD, m.Bytes(), unix.MSG_DONTWAIT, to))
+			})
+		}
+		send(toGroup, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (w.group - 1)})
+		send(toPort, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: witnessPort})
+	}
 
 	for i, c := range vmtest.Carriers {
 		carrier := []string{"raw", "generic", "rtnetlink"}[i]
@@ -234,8 +241,6 @@ func attempts() []attempt {
 	add("raw: join groups at bind", bind(0, 0xffffffff))
 	add("raw: join a group", group(0, func(*actor) uint32 { return 32 }))
 	add("raw: hear all namespaces", set(0, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1))
-	add("raw: send to a group", user("multicast", &unix.SockaddrNetlink{Groups: 1 << (witnessGroup - 1)}))
-	add("raw: send to another's port", user("unicast", &unix.SockaddrNetlink{Pid: witnessPort}))
 	add("raw: a receive buffer above net.core.rmem_max", set(0, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20))
 
 	add("generic: echo", genl(vmtest.CmdEcho, 0, text))
