@@ -24,16 +24,24 @@ func CountSystemCalls(t *testing.T, f func()) map[int]int {
 	event := "/sys/kernel/tracing/events/raw_syscalls/sys_enter"
 	_, err = os.Stat(filepath.Join(event, "hist"))
 	Need(t, HistTriggers, err == nil)
-	trigger := fmt.Sprintf("hist:keys=id if comm == %q", bytes.TrimSpace(comm))
-	write := func(s string) {
-		if err := os.WriteFile(filepath.Join(event, "trigger"), []byte(s), 0); err != nil {
+	write := func(command, do string) {
+		trigger := fmt.Sprintf("%shist:keys=id%s if comm == %q", command, do, bytes.TrimSpace(comm))
+		file, err := os.OpenFile(filepath.Join(event, "trigger"), os.O_WRONLY, 0) // O_TRUNC would take all away
+		if err == nil {
+			_, err = file.WriteString(trigger)
+			file.Close()
+		}
+		if err != nil {
 			t.Fatalf("the kernel's tracer: %v", err)
 		}
 	}
-	write(trigger)
+	write("", "")
 	f()
+	// Who has a histogram open is told of each hit, if the kernel can do that. A thread
+	// of Go's that waits for that would count its own waiting, and be told of it.
+	write("", ":pause")
 	hist, err := os.ReadFile(filepath.Join(event, "hist"))
-	write("!" + trigger)
+	write("!", "")
 	if err != nil {
 		t.Fatal(err)
 	}
