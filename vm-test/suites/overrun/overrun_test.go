@@ -128,7 +128,9 @@ func TestOverrun(t *testing.T) {
 // together are what the kernel says it dropped. One thing is passed over in
 // silence: a gap behind another one, if the listener has not emptied its queue
 // since it was told of that. The core of netlink tells again only then; and two gaps
-// that both began before it was told are told of once.
+// that both began before it was told are told of once. And with two processors one
+// gap may be announced twice: an event that is dropped in the very moment in which
+// the listener empties its queue belongs to the gap that it has been told of.
 func TestEveryGapIsAnnounced(t *testing.T) {
 	for _, k := range carriers {
 		t.Run(k.name, func(t *testing.T) {
@@ -141,6 +143,7 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 			var last, lost uint64
 			var announced uint64 // dropped when it was last told
 			told, gaps := 0, 0   // overruns announced whose gap has not come yet, and has
+			again := 0           // of those, announced when another's gap had not come
 			empty := true        // the queue was, since the last announcement
 			take := func(e vmtest.Event) {
 				if e.Seq <= last {
@@ -149,6 +152,7 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 				if gap := e.Seq - last - 1; gap > 0 {
 					if told > 0 {
 						told--
+						again = min(again, told)
 						gaps++
 					} else if empty && lost >= announced {
 						t.Errorf("events %d to %d are missing and nobody said so", last+1, e.Seq-1)
@@ -156,6 +160,13 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 					lost += gap
 				}
 				last = e.Seq
+			}
+			tell := func() {
+				if told > 0 {
+					again++
+				}
+				told++
+				empty, announced = false, uint64(l.Line(t).Drops)
 			}
 			for end := time.Now().Add(vmtest.Deadline()); gaps < 10; {
 				if time.Now().After(end) {
@@ -168,14 +179,16 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 				e, err := l.TryNext(t, 0)
 				if err == unix.ETIMEDOUT {
 					empty = true
+					if uint64(l.Line(t).Drops) == lost { // so no gap is to come
+						told, again = told-again, 0
+					}
 					e, err = l.TryNext(t, vmtest.Deadline())
 				}
 				switch err {
 				case nil:
 					take(e)
 				case unix.ENOBUFS:
-					told++
-					empty, announced = false, uint64(l.Line(t).Drops)
+					tell()
 				default:
 					t.Fatal(err)
 				}
@@ -189,15 +202,14 @@ func TestEveryGapIsAnnounced(t *testing.T) {
 				if err == nil {
 					take(e)
 				} else if err == unix.ENOBUFS {
-					told++
-					empty, announced = false, uint64(l.Line(t).Drops)
+					tell()
 				} else {
 					t.Fatal(err)
 				}
 			}
-			if want := int(min(1, sent-last)); told != want && (empty || told != 0) {
-				t.Errorf("told of %d more overruns than there are gaps, want %d: the last event received is %d of %d",
-					told, want, last, sent)
+			if more := told - int(min(1, sent-last)); more > again || more < 0 && empty {
+				t.Errorf("told of %d overruns whose gap has not come, of %d again; the last event received is %d of %d",
+					told, again, last, sent)
 			}
 			lost += sent - last
 			if drops := l.Line(t).Drops; uint64(drops) != lost {
